@@ -1,0 +1,197 @@
+package task
+
+import (
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// What is printed comes back in and prints the same bytes again.
+func TestJSONIsCanonical(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for range 20_000 {
+		v := randomInvocation(t, r)
+		if v.TaskID == "" {
+			continue
+		}
+		first := AppendJSON(nil, &v)
+		if !json.Valid(first) {
+			t.Fatalf("not JSON: %s", first)
+		}
+		back, err := ParseJSON(first)
+		if err != nil {
+			t.Fatalf("%s: %v", first, err)
+		}
+		if second := AppendJSON(nil, &back); string(second) != string(first) {
+			t.Fatalf("not canonical:\n%s\n%s", first, second)
+		}
+		if back.State != v.State || back.RowTime() != v.RowTime() || back.Open() != v.Open() {
+			t.Fatalf("moved by the round trip: %s", first)
+		}
+		// Posted twice, or into a store that has it already, it changes nothing.
+		again := Merge(v, back)
+		if third := AppendJSON(nil, &again); string(third) != string(first) {
+			t.Fatalf("reimport changes:\n%s\n%s", first, third)
+		}
+	}
+}
+
+func TestParseJSONStates(t *testing.T) {
+	for _, c := range []struct{ line, state string }{
+		{`{"task_id":"a","finished_at":5,"exception_type":"E"}`, "FAILURE"},
+		{`{"task_id":"a","finished_at":5}`, "SUCCESS"},
+		{`{"task_id":"a","started_at":5,"received_at":4}`, "STARTED"},
+		{`{"task_id":"a","received_at":4}`, "RECEIVED"},
+		{`{"task_id":"a","sent_at":4}`, "SENT"},
+		{`{"task_id":"a","state":"success","updated_at":4}`, "SUCCESS"},
+		{`{"task_id":"a","state":"Retry","updated_at":"2026-11-23T10:00:00.5Z"}`, "RETRY"},
+		{`{"task_id":"a","updated_at":4,"queue":"q"}`, "SENT"},
+		{`{"task_id":"a","state":null,"finished_at":5,"worker":null,"args":null,"unknown":{"a":1}}`, "SUCCESS"},
+	} {
+		v, err := ParseJSON([]byte(c.line))
+		if err != nil || v.State.String() != c.state {
+			t.Errorf("%s: %v %v, want %s", c.line, v.State, err, c.state)
+		}
+	}
+}
+
+func TestParseJSONRefuses(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{`{"task_name":"a"}`, "task_id is missing"},
+		{`{"task_id":"` + strings.Repeat("x", 256) + `","updated_at":1}`, "256 bytes"},
+		{`{"task_id":"a","state":"DONE","updated_at":1}`, "unknown state"},
+		{`{"task_id":"a","state":"PENDING","updated_at":1}`, "unknown state"},
+		{`{"task_id":"a","finished_at":-1}`, "finished_at"},
+		{`{"task_id":"a","finished_at":1e300}`, "finished_at"},
+		{`{"task_id":"a","finished_at":253402300800}`, "finished_at"},
+		{`{"task_id":"a","finished_at":NaN}`, "not valid JSON"},
+		{`{"task_id":"a","finished_at":"yesterday"}`, "finished_at"},
+		{`{"task_id":"a","finished_at":true}`, "finished_at"},
+		{`{"task_id":"a","finished_at":1,"runtime_ms":-5}`, "runtime_ms"},
+		{`{"task_id":"a","finished_at":1,"retries":-5}`, "retries"},
+		{`{"task_id":5,"finished_at":1}`, "task_id"},
+		{`{"task_id":"a","finished_at":1`, "not valid JSON"},
+		{`[1]`, "array"},
+		{`{"task_id":"a","transitions":[{"state":"SENT"}]}`, "transitions[0]"},
+	} {
+		if _, err := ParseJSON([]byte(c.line)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%.60s: got %v, want %q", c.line, err, c.want)
+		}
+	}
+	v, err := ParseJSON([]byte(`{"task_id":"a","state":"FAILURE","worker":"w"}`))
+	if !errors.Is(err, ErrNoTime) {
+		t.Fatalf("got %v, want ErrNoTime", err)
+	}
+	v.WithTime(77)
+	if v.State != StateFailure || v.FinishedAt != 77 || v.Worker != "w" {
+		t.Fatalf("WithTime: %+v", v)
+	}
+}
+
+func TestParseJSONMendsAndCuts(t *testing.T) {
+	line := "{\"task_id\":\"a\",\"finished_at\":5.1234567,\"args\":[1, \"x\"],\"result\":\"bad \xff \\u0000 \\ud800\",\"traceback\":\"" + strings.Repeat("é", 40_000) + "\"}"
+	v, err := ParseJSON([]byte(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.FinishedAt != 5_123_457 || v.Args != `[1,"x"]` || v.Outcome.Result != "bad \uFFFD \x00 \uFFFD" {
+		t.Fatalf("%d %q %q", v.FinishedAt, v.Args, v.Outcome.Result)
+	}
+	// SUCCESS carries no traceback; on a failure it is cut at a character.
+	if v.Outcome.Traceback != "" || v.Truncated != 0 {
+		t.Fatal("SUCCESS carries a traceback")
+	}
+	f, err := ParseJSON([]byte(strings.Replace(line, `"finished_at"`, `"state":"FAILURE","finished_at"`, 1)))
+	if err != nil || len(f.Outcome.Traceback) != MaxTraceback || f.Truncated != FieldTraceback || strings.Contains(f.Outcome.Traceback, "\uFFFD") {
+		t.Fatalf("%v %d %v", err, len(f.Outcome.Traceback), f.Truncated.Names())
+	}
+}
+
+func TestSeconds(t *testing.T) {
+	for in, want := range map[string]string{
+		"1795417087.445431": "1795417087.445431", "1795417089.4477122": "1795417089.447712", "5": "5", "5.10": "5.1",
+		"1.7954170874e9": "1795417087.4", "0.000001": "0.000001", "1.9999999": "2",
+	} {
+		us, err := ParseSeconds(in)
+		if err != nil || string(AppendSeconds(nil, us)) != want {
+			t.Errorf("%s: %s %v, want %s", in, AppendSeconds(nil, us), err, want)
+		}
+	}
+	for _, in := range []string{"", "0", "-5", "NaN", "Inf", "1e999", "5.x", "99999999999999999999", "0x10", "1_000", "+5", "0.0000001"} {
+		if us, err := ParseSeconds(in); err == nil {
+			t.Errorf("%q: accepted as %d", in, us)
+		}
+	}
+}
+
+func TestDecodeBinaryNeverPanics(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for range 3000 {
+		v := randomInvocation(t, r)
+		if v.TaskID == "" {
+			continue
+		}
+		b := AppendBinary(nil, &v)
+		back, err := DecodeBinary(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		requireSame(t, "codec", back, v)
+		if _, err := DecodeBinary(b[:r.IntN(len(b))]); err == nil {
+			t.Fatal("a cut encoding was accepted")
+		}
+		b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+		if x, err := DecodeBinary(b); err == nil { // some flips are other values
+			AppendJSON(nil, &x)
+		}
+	}
+}
+
+func FuzzParseJSON(f *testing.F) {
+	f.Add([]byte(`{"task_id":"a","finished_at":5,"exception_type":"E","transitions":[{"state":"STARTED","at":3}]}`))
+	f.Add([]byte(`{"task_id":"a","state":"RETRY","updated_at":"2026-11-23T10:00:00Z","retries":3,"given_up":true}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		v, err := ParseJSON(line)
+		if err != nil {
+			return
+		}
+		first := AppendJSON(nil, &v)
+		back, err := ParseJSON(first)
+		if err != nil {
+			t.Fatalf("%s: %v", first, err)
+		}
+		if second := AppendJSON(nil, &back); string(first) != string(second) {
+			t.Fatalf("not canonical:\n%s\n%s", first, second)
+		}
+	})
+}
+
+func TestWorkerGroup(t *testing.T) {
+	for in, want := range map[string]string{
+		"celery@app-worker-analytics-7d9f8c6b5d-x2x9z":      "app-worker-analytics",
+		"celery@app-worker-default-68c44cbdf6-2668h":        "app-worker-default",
+		"celery@app-worker-default-7c75fdbff6wzs7":          "app-worker-default",
+		"node@posthog-worker-django-email-f98fbdbbc-54nrz":  "posthog-worker-django-email",
+		"node@posthog-worker-django-email-7d9f8c6b5d-abcde": "posthog-worker-django-email",
+		"node@app-worker-long-running-7c75fdbff6wzs8":       "app-worker-long-running",
+		"celery@bare-host": "bare-host", "celery@vm": "vm", "vm": "vm", "": "", "w1@db-primary": "db-primary", "w@host-0": "host-0",
+	} {
+		if got := WorkerGroup(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestDays(t *testing.T) {
+	d, err := ParseDay("2026-11-23")
+	if err != nil || d.String() != "2026-11-23" || DayOf(d.Start()) != d || DayOf(d.End()-1) != d || DayOf(d.End()) != d+1 {
+		t.Fatal(d, err)
+	}
+	for _, s := range []string{"", "2026-11-31", "2026-1-2", "2026-11-23 ", "../etc", "２０２６-11-23"} {
+		if _, err := ParseDay(s); err == nil {
+			t.Errorf("%q accepted", s)
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package task
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
+
+// HashID is the 64-bit hash of a task_id by which rows of one microsecond are
+// ordered and ids are looked up: FNV-1a with a final avalanche. It is part of
+// the block format; never change it.
+func HashID(id string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := 0; i < len(id); i++ {
+		h = (h ^ uint64(id[i])) * 1099511628211
+	}
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}
+
+// Key is the place of an invocation in the order of everything: row time in
+// microseconds, then hash, then task_id.
+type Key struct {
+	At   int64
+	Hash uint64
+	ID   string
+}
+
+// Compare is negative when k comes before o in ascending order.
+func (k Key) Compare(o Key) int {
+	if c := cmp.Compare(k.At, o.At); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(k.Hash, o.Hash); c != 0 {
+		return c
+	}
+	return cmp.Compare(k.ID, o.ID)
+}
+
+const (
+	microsPerDay  = 24 * 60 * 60 * 1_000_000
+	microsPerHour = 60 * 60 * 1_000_000
+)
+
+// Day is a UTC day, counted from 1970-01-01.
+type Day int32
+
+// DayOf is the day that holds a time in microseconds.
+func DayOf(us int64) Day {
+	d := us / microsPerDay
+	if us%microsPerDay < 0 {
+		d--
+	}
+	return Day(d)
+}
+
+// Start is the day's first microsecond.
+func (d Day) Start() int64 { return int64(d) * microsPerDay }
+
+// End is the first microsecond after the day.
+func (d Day) End() int64 { return (int64(d) + 1) * microsPerDay }
+
+// String is YYYY-MM-DD.
+func (d Day) String() string { return time.UnixMicro(d.Start()).UTC().Format(time.DateOnly) }
+
+// ParseDay reads exactly what String prints.
+func ParseDay(s string) (Day, error) {
+	t, err := time.Parse(time.DateOnly, s)
+	if err != nil || len(s) != len(time.DateOnly) || t.Format(time.DateOnly) != s {
+		return 0, fmt.Errorf("not a day: %q (want YYYY-MM-DD)", clip(s, 64))
+	}
+	return DayOf(t.UnixMicro()), nil
+}
