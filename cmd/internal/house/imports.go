@@ -1,0 +1,181 @@
+package house
+
+import (
+	"path"
+	"strconv"
+	"strings"
+)
+
+// room is a row of the import table: what a package may import inside the
+// module. Packages below room/internal belong to the room: they follow its row,
+// and may be imported from it.
+type room struct {
+	may      []string // exact packages; "*" is all of them
+	tests    []string // more, for _test.go files
+	stdlib   bool     // nothing from other modules, tests included
+	isolated bool     // nothing may import it
+}
+
+// leaves are what "tsdb/..." means in the design: never the facade itself.
+var leaves = []string{"tsdb/task", "tsdb/rollup"}
+
+const needsCgo = "cmd/internal/daybook_needs_cgo_install_gcc_and_set_CGO_ENABLED_1"
+
+// rooms is the table of the architecture, and the only list of packages. A last
+// element of "*" stands for one path element.
+var rooms = map[string]room{
+	"tsdb/task":   {stdlib: true},
+	"tsdb/rollup": {may: []string{"tsdb/task"}},
+	"head/wal":    {},
+	"head":        {may: with(leaves, "head/wal")},
+	"blocks":      {may: leaves},
+	// The real head is what the compactor's own small interface is tested with.
+	"compact": {may: with(leaves, "blocks"), tests: []string{"head", "head/wal"}},
+	"tsdb":    {may: with(leaves, "head", "head/wal", "blocks", "compact")},
+
+	"cmd/internal/api":      {may: with(leaves, "tsdb")},
+	"cmd/internal/celery":   {may: []string{"tsdb/task"}},
+	"cmd/internal/ingest/*": {may: []string{"cmd/internal/celery", "tsdb/task"}},
+	"cmd/internal/daemon":   {may: []string{"*"}},
+	// Everything may use tsdb/task except what is below it or knows no tasks.
+	"cmd/daybook": {
+		may:   []string{"cmd/internal/daemon", "tsdb", "tsdb/task", "blocks", needsCgo},
+		tests: []string{"*"},
+	},
+
+	"cmd/internal/house": {isolated: true},
+	needsCgo:             {stdlib: true},
+}
+
+// restricted are dependencies with one door, by prefix of their import path.
+var restricted = []struct{ module, door string }{
+	{"github.com/mattn/go-sqlite3", "blocks"},
+	{"github.com/oklog/run", "cmd/internal/daemon"},
+	{"github.com/alecthomas/kingpin", "cmd/daybook"},
+	{"gopkg.in/alecthomas/kingpin.v2", "cmd/daybook"},
+	{"github.com/redis", "cmd/internal/ingest/*"},
+	{"github.com/go-redis", "cmd/internal/ingest/*"},
+	{"github.com/gomodule/redigo", "cmd/internal/ingest/*"},
+	{"github.com/rabbitmq", "cmd/internal/ingest/*"},
+	{"github.com/streadway/amqp", "cmd/internal/ingest/*"},
+}
+
+func with(list []string, more ...string) []string {
+	return append(append([]string(nil), list...), more...)
+}
+
+// roomOf returns the row that pkg follows: its own, or that of the package whose
+// internal one it is.
+func roomOf(pkg string) (r room, ok bool) {
+	for name, r := range rooms {
+		if within(pkg, name) {
+			return r, true
+		}
+	}
+	return room{}, false
+}
+
+// within reports whether pkg, or the package it is internal to, is the named room.
+func within(pkg, name string) bool {
+	match, err := path.Match(name, owner(pkg))
+	return err == nil && match
+}
+
+// owner cuts /internal/… off a package. cmd/internal belongs to nobody: what is
+// in it are rooms of their own.
+func owner(pkg string) string {
+	prefix := ""
+	if strings.HasPrefix(pkg, "cmd/internal/") {
+		prefix, pkg = pkg[:len("cmd/internal/")], pkg[len("cmd/internal/"):]
+	}
+	pkg, _, _ = strings.Cut(pkg, "/internal/")
+	return prefix + pkg
+}
+
+func checkImports(f *file) []Finding {
+	r, ok := roomOf(f.dir)
+	if !ok {
+		return []Finding{f.finding(f.ast.Package, RuleUnknown,
+			"%s has no place in the house: see rooms in cmd/internal/house/imports.go", f.dir)}
+	}
+	var found []Finding
+	for _, spec := range f.ast.Imports {
+		target, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			continue // the parser has seen to it
+		}
+		if pkg, ok := inModule(target); ok {
+			if !r.mayImport(f, pkg) {
+				found = append(found, f.finding(spec.Pos(), RuleImport,
+					"%s may not import %s, only %s", f.dir, pkg, r.list()))
+			}
+			continue
+		}
+		if r.stdlib && !isStdlib(target) {
+			found = append(found, f.finding(spec.Pos(), RuleStdlib,
+				"%s may import the standard library only, not %s", f.dir, target))
+		}
+		if door := doorOf(target); door != "" && !within(f.dir, door) && !(f.isTest() && r.anyTest()) {
+			found = append(found, f.finding(spec.Pos(), RuleDriver,
+				"%s is imported in %s only", target, door))
+		}
+	}
+	return found
+}
+
+func (r room) mayImport(f *file, pkg string) bool {
+	if owner(pkg) == owner(f.dir) {
+		return true // its own internal packages, and itself in an external test
+	}
+	if to, ok := roomOf(pkg); ok && to.isolated {
+		return false
+	}
+	list := r.may
+	if f.isTest() {
+		list = with(list, r.tests...)
+	}
+	for _, allowed := range list {
+		if allowed == "*" || allowed == pkg {
+			return true
+		}
+	}
+	return false
+}
+
+func (r room) anyTest() bool {
+	for _, allowed := range r.tests {
+		if allowed == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+func (r room) list() string {
+	if len(r.may) == 0 {
+		return "other modules"
+	}
+	return strings.Join(r.may, ", ")
+}
+
+// inModule returns the package of this module that an import path names.
+func inModule(target string) (pkg string, ok bool) {
+	if target == Module {
+		return ".", true
+	}
+	return strings.CutPrefix(target, Module+"/")
+}
+
+func isStdlib(target string) bool {
+	first, _, _ := strings.Cut(target, "/")
+	return !strings.Contains(first, ".") && target != "C"
+}
+
+func doorOf(target string) string {
+	for _, d := range restricted {
+		if target == d.module || strings.HasPrefix(target, d.module+"/") {
+			return d.door
+		}
+	}
+	return ""
+}
