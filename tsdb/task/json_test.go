@@ -195,3 +195,16 @@ func TestDays(t *testing.T) {
 		}
 	}
 }
+
+func TestPackID(t *testing.T) {
+	id := "22c5a64c-6072-4dac-8c85-17988df61611"
+	b, ok := PackID(id)
+	if !ok || UnpackID(b[:]) != id {
+		t.Fatal(ok, UnpackID(b[:]))
+	}
+	for _, s := range []string{"", strings.ToUpper(id), id[:35], id + "0", "22c5a64c060724dac08c85017988df61611x", "g2c5a64c-6072-4dac-8c85-17988df61611", string(b[:])} {
+		if _, ok := PackID(s); ok {
+			t.Errorf("%q packed", s)
+		}
+	}
+}

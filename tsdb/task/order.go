@@ -74,3 +74,45 @@ func ParseDay(s string) (Day, error) {
 	}
 	return DayOf(t.UnixMicro()), nil
 }
+
+// PackID returns the 16 bytes of a task_id that is a UUID in its canonical
+// lower-case text form, and whether it is one. Only those are stored as bytes:
+// every other text, also an upper-case UUID, is stored as it is, so that the
+// stored form gives back the identical text.
+func PackID(id string) (b [16]byte, ok bool) {
+	if len(id) != 36 || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
+		return b, false
+	}
+	n := 0
+	for i := 0; i < 36; i++ {
+		c := id[i]
+		switch {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			continue
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		default:
+			return b, false
+		}
+		b[n/2] = b[n/2]<<4 | c
+		n++
+	}
+	return b, true
+}
+
+// UnpackID is the text of 16 packed bytes.
+func UnpackID(b []byte) string {
+	var s [36]byte
+	n := 0
+	for i := range s {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			s[i] = '-'
+			continue
+		}
+		s[i] = hexDigits[b[n/2]>>(4*(1-n%2))&15]
+		n++
+	}
+	return string(s[:])
+}

@@ -1,0 +1,106 @@
+package head
+
+import (
+	"cmp"
+	"slices"
+
+	"daybook/tsdb/task"
+)
+
+// maxGaps bounds the gaps that are remembered: the newest stay.
+const maxGaps = 10_000
+
+// Checkpoint writes what the head holds beside the log and drops the segments
+// before it. Events that arrive meanwhile are in the segments that stay; that
+// the checkpoint may hold them too does no harm.
+func (h *Head) Checkpoint() error {
+	return h.log.Checkpoint(func(emit func([]byte) error) error {
+		h.mu.RLock()
+		state := encodeState(h.nextCut, h.floor)
+		h.mu.RUnlock()
+		if err := emit(state); err != nil {
+			return err
+		}
+		for _, g := range h.Gaps() {
+			if err := emit(encodeGap(g)); err != nil {
+				return err
+			}
+		}
+		buf := []byte{kindEvent}
+		for _, v := range h.Snapshot().Invs {
+			buf = task.AppendBinary(buf[:1], v)
+			if err := emit(buf); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// SetFloor remembers the retention floor: the first day that is kept. It only
+// rises.
+func (h *Head) SetFloor(day task.Day) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.floor = max(h.floor, day)
+}
+
+// LogFloor raises the floor and makes it durable, before anything is deleted.
+func (h *Head) LogFloor(day task.Day) error {
+	h.mu.Lock()
+	if day <= h.floor {
+		h.mu.Unlock()
+		return nil
+	}
+	h.floor = day
+	h.log.Enqueue(encodeState(h.nextCut, day))
+	h.mu.Unlock()
+	return h.log.Sync()
+}
+
+// Floor is the retention floor.
+func (h *Head) Floor() task.Day {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.floor
+}
+
+// AddGap records that something is missing.
+func (h *Head) AddGap(g Gap) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.log.Enqueue(h.gap(g))
+}
+
+// gap merges g into the known ones and returns its record. The caller holds mu.
+func (h *Head) gap(g Gap) []byte {
+	k := gapKey{g.Source, g.Cause, g.From}
+	if old, ok := h.gaps[k]; ok {
+		g.To, g.Count = max(g.To, old.To), max(g.Count, old.Count)
+	}
+	h.gaps[k] = g
+	if len(h.gaps) > maxGaps {
+		oldest := k
+		for other, x := range h.gaps {
+			if x.To < h.gaps[oldest].To {
+				oldest = other
+			}
+		}
+		delete(h.gaps, oldest)
+	}
+	return encodeGap(g)
+}
+
+// Gaps returns what is known to be missing, oldest first.
+func (h *Head) Gaps() []Gap {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	out := make([]Gap, 0, len(h.gaps))
+	for _, g := range h.gaps {
+		out = append(out, g)
+	}
+	slices.SortFunc(out, func(a, b Gap) int {
+		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Cause, b.Cause))
+	})
+	return out
+}

@@ -1,0 +1,152 @@
+package head
+
+import (
+	"daybook/head/wal"
+	"daybook/tsdb/task"
+)
+
+// Candidate is an entry that can be cut.
+type Candidate struct {
+	Inv    *task.Invocation // in the state in which it is to be stored
+	Based  bool             // a day may hold a row of it already
+	Parked bool             // the parked file holds a row of it
+	entry  *entry
+	orig   *task.Invocation
+}
+
+// Ready returns up to limit entries that are to be cut into days: finished or
+// given up, and settled (or all of them, if all is set). Open ones whose last
+// event is older than the open timeout are given up: at that moment, but never
+// before the start of the present day.
+func (h *Head) Ready(all bool, limit int) []Candidate {
+	now := h.opts.Now().UnixMicro()
+	settled := now - h.opts.Settle.Microseconds()
+	timeout := h.opts.OpenTimeout.Microseconds()
+	today := task.DayOf(now).Start()
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	var out []Candidate
+	for e := h.done.first; e != nil && len(out) < limit && (all || e.touched <= settled); e = e.next {
+		if !e.cutting {
+			out = append(out, candidate(e, e.inv))
+		}
+	}
+	for e := h.open.first; e != nil && len(out) < limit && (all || e.touched <= settled); e = e.next {
+		if e.cutting || e.inv.UpdatedAt+timeout > now {
+			continue
+		}
+		given := *e.inv
+		given.GivenUpAt = max(given.UpdatedAt+timeout, today)
+		out = append(out, candidate(e, &given))
+	}
+	return out
+}
+
+// Idle returns up to limit open entries to be parked, the longest without an
+// event first. Those that a day may hold a row of stay: a listing would show
+// that row beside the parked one.
+func (h *Head) Idle(limit int) []Candidate {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	var out []Candidate
+	for e := h.open.first; e != nil && len(out) < limit; e = e.next {
+		if !e.cutting && !e.based {
+			out = append(out, candidate(e, e.inv))
+		}
+	}
+	return out
+}
+
+func candidate(e *entry, v *task.Invocation) Candidate {
+	return Candidate{Inv: v, Based: e.based || e.unresolved, Parked: e.parked, entry: e, orig: e.inv}
+}
+
+// Cut is a cut that has begun.
+type Cut struct {
+	ID         uint64
+	Day        task.Day // or Parked
+	Candidates []Candidate
+	Ticket     wal.Ticket
+}
+
+// BeginCut takes those candidates that have not changed since, gives the cut
+// its id and enqueues its record. The record must be on disk (Sync) before the
+// day's transaction. While the head replays its log, logged is false: the
+// record would stand behind events that are not replayed yet.
+func (h *Head) BeginCut(day task.Day, cs []Candidate, logged bool) *Cut {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := &Cut{ID: h.nextCut, Day: day, Candidates: make([]Candidate, 0, len(cs))}
+	h.nextCut++
+	ids := make([]string, 0, len(cs))
+	for _, x := range cs {
+		if x.entry.cutting || x.entry.list == nil || x.entry.inv != x.orig {
+			continue
+		}
+		x.entry.cutting = true
+		c.Candidates = append(c.Candidates, x)
+		ids = append(ids, x.Inv.TaskID)
+	}
+	if logged && len(ids) > 0 {
+		c.Ticket = h.log.Enqueue(encodeCut(c.ID, day, ids))
+	}
+	return c
+}
+
+// Sync makes everything enqueued so far durable, whatever the policy.
+func (h *Head) Sync() error { return h.log.Sync() }
+
+// FinishCut ends a cut. If it was stored, what has not changed meanwhile is
+// forgotten; what has, stays and knows that a row of it is stored.
+func (h *Head) FinishCut(c *Cut, stored bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, x := range c.Candidates {
+		e := x.entry
+		e.cutting = false
+		switch {
+		case !stored || e.list == nil:
+		case e.inv == x.orig:
+			h.remove(e)
+		case c.Day == Parked:
+			e.parked = true
+		default:
+			e.based, e.parked = true, false
+		}
+	}
+}
+
+// CutSeen makes sure that no later cut gets an id up to cut.
+func (h *Head) CutSeen(cut uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.nextCut = max(h.nextCut, cut+1)
+}
+
+// DropOldest makes room by forgetting a tenth of the record cap, at least one:
+// the oldest finished, and if there are none the longest idle open ones. It
+// logs what it drops, so that a replay does not bring it back, and returns
+// their ids.
+func (h *Head) DropOldest() []string {
+	now := h.opts.Now().UnixMicro()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := max(1, h.opts.MaxRecords/10)
+	var ids []string
+	oldest := now
+	for _, l := range []*list{&h.done, &h.open} {
+		for e := l.first; e != nil && int64(len(ids)) < n; {
+			next := e.next
+			if !e.cutting {
+				ids = append(ids, e.inv.TaskID)
+				oldest = min(oldest, e.inv.RowTime())
+				h.remove(e)
+			}
+			e = next
+		}
+	}
+	if len(ids) > 0 {
+		h.log.Enqueue(encodeDrop(ids), h.gap(Gap{Source: "head", Cause: "dropped", From: oldest, To: now, Count: int64(len(ids))}))
+	}
+	return ids
+}

@@ -1,0 +1,302 @@
+package head
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"daybook/head/wal"
+	"daybook/tsdb/task"
+)
+
+// Options configure a Head.
+type Options struct {
+	MaxRecords  int64 // hard cap on entries
+	MaxBytes    int64 // hard cap on their bytes, reserved ones included
+	Settle      time.Duration
+	OpenTimeout time.Duration
+	Now         func() time.Time
+}
+
+// Head is the recent invocations. All methods are safe for concurrent use
+// unless they say otherwise.
+type Head struct {
+	opts Options
+	log  *wal.Log
+
+	inflight atomic.Int64 // bytes reserved for bodies that are being decoded
+
+	mu       sync.RWMutex // before the log's own lock, which Enqueue takes; no I/O under it
+	byID     map[string]*entry
+	slots    []*entry           // dense, for snapshots
+	invs     []*task.Invocation // invs[i] is slots[i].inv
+	open     list               // by the arrival of the last event
+	done     list               // finished or given up, the same
+	bytes    int64
+	seq      uint64
+	nextCut  uint64
+	floor    task.Day
+	gaps     map[gapKey]Gap
+	reserved int64 // entries promised to a request that is all or none
+}
+
+type gapKey struct {
+	source, cause string
+	from          int64
+}
+
+// entry is one task_id. inv is never changed in place: a merge replaces it, so
+// that snapshots are pointers.
+type entry struct {
+	inv        *task.Invocation
+	size       int64
+	touched    int64  // arrival of the last event, microseconds
+	since      uint64 // sequence number of its insertion
+	slot       int
+	based      bool // a day may hold a row of this id
+	parked     bool // the parked file holds a row of this id
+	unresolved bool // replayed; whether a row is stored is not known yet
+	cutting    bool // part of a cut that has begun
+	list       *list
+	prev, next *entry
+}
+
+// New makes a Head over a log. Replay the log before anything else.
+func New(log *wal.Log, o Options) *Head {
+	return &Head{opts: o, log: log, byID: map[string]*entry{}, gaps: map[gapKey]Gap{}, nextCut: 1, floor: -1 << 30}
+}
+
+// Base is what is stored of an id that is new to the head.
+type Base struct {
+	Inv    *task.Invocation // nil if nothing is stored
+	InDay  bool             // a day holds a row of it
+	Parked bool             // the parked file holds a row of it
+}
+
+// Missing returns those ids that the head does not hold, without repetition.
+func (h *Head) Missing(ids []string) []string {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	var out []string
+	seen := map[string]bool{}
+	for _, id := range ids {
+		if h.byID[id] == nil && !seen[id] {
+			seen[id] = true
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// Applied says how far an Append came.
+type Applied struct {
+	N          int      // invocations applied and enqueued, from the start
+	Unresolved []string // not empty: the next ones need a base that was not given
+	Full       bool     // the next one does not fit under the caps
+	Ticket     wal.Ticket
+}
+
+// Append merges invocations, in order, until one has no base or does not fit.
+// bases must name every id that Missing returned; records[i] is the log record
+// of invs[i] (EncodeEvent). promised says that Promise has made room.
+func (h *Head) Append(invs []*task.Invocation, records [][]byte, bases map[string]Base, promised bool) Applied {
+	now := h.opts.Now().UnixMicro()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var a Applied
+	for i, v := range invs {
+		e := h.byID[v.TaskID]
+		base, resolved := bases[v.TaskID]
+		if e == nil && !resolved {
+			for _, w := range invs[i:] {
+				if _, ok := bases[w.TaskID]; !ok && h.byID[w.TaskID] == nil {
+					a.Unresolved = append(a.Unresolved, w.TaskID)
+				}
+			}
+			break
+		}
+		if !h.fits(e == nil, v.Size(), promised) {
+			a.Full = true
+			break
+		}
+		h.apply(e, v, base, now)
+		a.N++
+	}
+	if a.N > 0 {
+		a.Ticket = h.log.Enqueue(records[:a.N]...)
+	}
+	return a
+}
+
+// EncodeEvent is the log record of an invocation.
+func EncodeEvent(v *task.Invocation) []byte { return encodeEvent(v) }
+
+// Wait returns when everything up to a ticket is durable by the log's policy.
+func (h *Head) Wait(t wal.Ticket) error { return h.log.Wait(t) }
+
+// fits reports whether one more entry, or more bytes, stay under the caps.
+func (h *Head) fits(isNew bool, size int64, promised bool) bool {
+	n := int64(len(h.slots))
+	if !promised {
+		n += h.reserved
+	}
+	if isNew && n >= h.opts.MaxRecords {
+		return false
+	}
+	return promised || len(h.slots) == 0 || h.bytes+h.inflight.Load()+size <= h.opts.MaxBytes
+}
+
+// apply merges v into e, or into a new entry on its base. The caller holds mu.
+func (h *Head) apply(e *entry, v *task.Invocation, base Base, now int64) {
+	merged := v
+	switch {
+	case e != nil:
+		m := task.Merge(*e.inv, *v)
+		merged = &m
+	case base.Inv != nil:
+		m := task.Merge(*base.Inv, *v)
+		merged = &m
+	}
+	if e == nil {
+		h.seq++
+		e = &entry{since: h.seq, slot: len(h.slots), based: base.InDay, parked: base.Parked}
+		h.byID[merged.TaskID] = e
+		h.slots = append(h.slots, e)
+		h.invs = append(h.invs, merged)
+	}
+	h.set(e, merged, now)
+}
+
+// set gives e a new state and its place in the lists. The caller holds mu.
+func (h *Head) set(e *entry, v *task.Invocation, now int64) {
+	h.bytes -= e.size
+	e.inv, e.size, e.touched = v, v.Size(), now
+	h.bytes += e.size
+	h.invs[e.slot] = v
+	if e.list != nil {
+		e.list.remove(e)
+	}
+	if v.Open() {
+		h.open.push(e)
+	} else {
+		h.done.push(e)
+	}
+}
+
+// remove forgets e. The caller holds mu.
+func (h *Head) remove(e *entry) {
+	h.bytes -= e.size
+	e.list.remove(e)
+	delete(h.byID, e.inv.TaskID)
+	last := len(h.slots) - 1
+	moved := h.slots[last]
+	h.slots[e.slot], h.invs[e.slot], moved.slot = moved, moved.inv, e.slot
+	h.slots[last], h.invs[last] = nil, nil
+	h.slots, h.invs = h.slots[:last], h.invs[:last]
+}
+
+// ReserveBytes counts bytes of a body that is being decoded against the cap.
+// It reports whether they fit; if so, ReleaseBytes them.
+func (h *Head) ReserveBytes(n int64) bool {
+	h.mu.RLock()
+	held := h.bytes
+	h.mu.RUnlock()
+	if all := h.inflight.Add(n); all+held > h.opts.MaxBytes && all != n {
+		h.inflight.Add(-n)
+		return false
+	}
+	return true
+}
+
+// ReleaseBytes gives reserved bytes back.
+func (h *Head) ReleaseBytes(n int64) { h.inflight.Add(-n) }
+
+// Promise keeps room for a request that is stored whole or not at all. It
+// reports false if there is none; otherwise the request must give it back.
+func (h *Head) Promise(invs []*task.Invocation) (giveBack func(), ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var n, size int64
+	seen := map[string]bool{}
+	for _, v := range invs {
+		size += v.Size()
+		if h.byID[v.TaskID] == nil && !seen[v.TaskID] {
+			seen[v.TaskID] = true
+			n++
+		}
+	}
+	if int64(len(h.slots))+h.reserved+n > h.opts.MaxRecords || h.bytes+h.inflight.Load()+size > h.opts.MaxBytes {
+		return nil, false
+	}
+	h.reserved += n
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.reserved -= n
+	}, true
+}
+
+// Stats are the head's figures.
+type Stats struct {
+	Records, Bytes, Inflight, Open int64
+	Oldest, Newest                 int64 // row times; 0 if empty
+}
+
+// Stats counts; the bounds are found by a walk over all entries.
+func (h *Head) Stats() Stats {
+	s := h.Snapshot()
+	st := Stats{Records: int64(len(s.Invs)), Bytes: s.bytes, Inflight: h.inflight.Load()}
+	for _, v := range s.Invs {
+		at := v.RowTime()
+		if st.Oldest == 0 || at < st.Oldest {
+			st.Oldest = at
+		}
+		st.Newest = max(st.Newest, at)
+		if v.Open() {
+			st.Open++
+		}
+	}
+	return st
+}
+
+// Size returns the number of entries and their bytes, reserved ones included.
+func (h *Head) Size() (records, bytes int64) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return int64(len(h.slots)), h.bytes + h.inflight.Load()
+}
+
+// Snapshot is the head at one moment. Its invocations are shared: read only.
+type Snapshot struct {
+	Invs  []*task.Invocation
+	h     *Head
+	seq   uint64
+	bytes int64
+}
+
+// Snapshot takes one; it costs a copy of pointers.
+func (h *Head) Snapshot() Snapshot {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return Snapshot{Invs: append([]*task.Invocation(nil), h.invs...), h: h, seq: h.seq, bytes: h.bytes}
+}
+
+// Holds reports whether an id was in the head at the time of the snapshot and
+// still is: a stored row of it is then to be passed over. An entry cut since
+// then is not held, for its row is visible now.
+func (s *Snapshot) Holds(id string) bool {
+	s.h.mu.RLock()
+	defer s.h.mu.RUnlock()
+	e := s.h.byID[id]
+	return e != nil && e.since <= s.seq
+}
+
+// Get returns the head's state of an id; nil if it has none.
+func (h *Head) Get(id string) *task.Invocation {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if e := h.byID[id]; e != nil {
+		return e.inv
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package head
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"daybook/head/wal"
+	"daybook/tsdb/task"
+)
+
+// Replaying is what a replay needs from the side of the files.
+type Replaying struct {
+	// Known reports whether the files of a day know a cut, so that its rows
+	// are stored. A day below the retention floor counts as known.
+	Known func(cut uint64, day task.Day) bool
+	// Relieve cuts or parks until the head is well under its caps. It is
+	// called between two records.
+	Relieve func(ctx context.Context) error
+	// Progress is told bytes done and in total, now and then.
+	Progress func(done, total int64)
+}
+
+// Replayed says what a replay found.
+type Replayed struct {
+	Log     wal.ReplayStats
+	Records int64
+	Damaged []error // records that could not be understood
+}
+
+// maxDamagedListed bounds what is reported of undecodable records.
+const maxDamagedListed = 100
+
+// Replay rebuilds the head from its log. Nothing else may use the head
+// meanwhile. Afterwards every entry is unresolved: see Unresolved and Resolve.
+func (h *Head) Replay(ctx context.Context, r Replaying) (Replayed, error) {
+	var out Replayed
+	stats, err := h.log.Replay(ctx, func(b []byte) error {
+		rec, err := decodeRecord(b)
+		if err != nil {
+			if len(out.Damaged) < maxDamagedListed {
+				out.Damaged = append(out.Damaged, fmt.Errorf("log record %d: %w", out.Records, err))
+			}
+			out.Records++
+			return nil
+		}
+		out.Records++
+		return h.replayRecord(ctx, &rec, r)
+	}, r.Progress)
+	out.Log = stats
+	if err != nil {
+		return out, fmt.Errorf("replaying the log: %w", err)
+	}
+	return out, nil
+}
+
+func (h *Head) replayRecord(ctx context.Context, rec *record, r Replaying) error {
+	switch rec.kind {
+	case kindEvent:
+		return h.replayEvent(ctx, &rec.inv, r)
+	case kindCut:
+		h.CutSeen(rec.cut)
+		if r.Known(rec.cut, rec.day) {
+			h.forget(rec.ids)
+		}
+	case kindDrop:
+		h.forget(rec.ids)
+	case kindGap:
+		h.mu.Lock()
+		h.gap(rec.gap)
+		h.mu.Unlock()
+	case kindState:
+		h.CutSeen(rec.cut - 1)
+		h.SetFloor(rec.day)
+	}
+	return nil
+}
+
+func (h *Head) replayEvent(ctx context.Context, v *task.Invocation, r Replaying) error {
+	h.mu.Lock()
+	e := h.byID[v.TaskID]
+	fits := h.fits(e == nil, v.Size(), false)
+	h.mu.Unlock()
+	if !fits {
+		if err := r.Relieve(ctx); err != nil {
+			return fmt.Errorf("making room during replay: %w", err)
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e = h.byID[v.TaskID]
+	if !h.fits(e == nil, v.Size(), false) {
+		return errors.New("no room in the head during replay: raise --head.max-records or --head.max-bytes")
+	}
+	h.apply(e, v, Base{}, h.opts.Now().UnixMicro())
+	if e == nil {
+		h.byID[v.TaskID].unresolved = true
+	}
+	return nil
+}
+
+// forget removes ids; cut or dropped, they are no longer the head's.
+func (h *Head) forget(ids []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, id := range ids {
+		if e := h.byID[id]; e != nil {
+			h.remove(e)
+		}
+	}
+}
+
+// Unresolved returns up to limit ids of which is not known whether a row is stored.
+func (h *Head) Unresolved(limit int) []string {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	var ids []string
+	for _, e := range h.slots {
+		if len(ids) == limit {
+			break
+		}
+		if e.unresolved {
+			ids = append(ids, e.inv.TaskID)
+		}
+	}
+	return ids
+}
+
+// Resolve gives an unresolved entry its base. covered says that the one stored
+// row is where it belongs; if it also says everything that the entry says, the
+// entry goes.
+func (h *Head) Resolve(id string, b Base, covered bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.byID[id]
+	if e == nil || !e.unresolved {
+		return
+	}
+	e.unresolved, e.based, e.parked = false, b.InDay, b.Parked
+	if b.Inv == nil {
+		return
+	}
+	m := task.Merge(*b.Inv, *e.inv)
+	if covered && string(task.AppendBinary(nil, &m)) == string(task.AppendBinary(nil, b.Inv)) {
+		h.remove(e)
+		return
+	}
+	touched := e.touched
+	h.set(e, &m, touched)
+}
+
+// Discard forgets an entry that must not come back: its day has expired.
+func (h *Head) Discard(id string) { h.forget([]string{id}) }
