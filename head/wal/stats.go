@@ -1,0 +1,42 @@
+package wal
+
+// ReplayStats says what Replay or Read found and did.
+type ReplayStats struct {
+	Checkpoint        uint64 // number of the complete checkpoint that was used; 0 if none
+	CheckpointRecords int64
+	// SalvagedRecords came from a checkpoint that is damaged, because no older one could
+	// stand in for it. They are part of what fn was given; others may be lost.
+	SalvagedRecords int64
+	Segments        int   // read
+	Records         int64 // from segments
+	Bytes           int64 // read, file headers included
+
+	// TornBytes were at the end of the last segment, with no intact frame after them: the
+	// rest of a batch that was not acknowledged. Replay has cut them off.
+	TornBytes int64
+	// AbandonedBytes belong to batches that were refused while the log was running.
+	AbandonedBytes int64
+
+	// Corruptions are all other bytes that could not be read, and missing files, in the order
+	// of the log.
+	Corruptions []*CorruptionError
+	// Damaged are the paths of the files with a corruption, each once. The log leaves them
+	// where they are; see "Damage" in the package comment.
+	Damaged []string
+	// Unknown are the paths in the directory that are not the log's; they are left alone.
+	Unknown []string
+}
+
+func (s *ReplayStats) corrupt(path string, offset, length int64, reason string) {
+	s.missing(path, offset, length, reason)
+	for _, d := range s.Damaged {
+		if d == path {
+			return
+		}
+	}
+	s.Damaged = append(s.Damaged, path)
+}
+
+func (s *ReplayStats) missing(path string, offset, length int64, reason string) {
+	s.Corruptions = append(s.Corruptions, &CorruptionError{File: path, Offset: offset, Length: length, Reason: reason})
+}
