@@ -101,6 +101,9 @@ func (h *Head) Sync() error { return h.log.Sync() }
 func (h *Head) FinishCut(c *Cut, stored bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if stored {
+		h.gen++
+	}
 	for _, x := range c.Candidates {
 		e := x.entry
 		e.cutting = false

@@ -34,6 +34,7 @@ type Head struct {
 	done     list               // finished or given up, the same
 	bytes    int64
 	seq      uint64
+	gen      uint64 // counts what has left the head for a file
 	nextCut  uint64
 	floor    task.Day
 	gaps     map[gapKey]Gap
@@ -73,11 +74,12 @@ type Base struct {
 	Parked bool             // the parked file holds a row of it
 }
 
-// Missing returns those ids that the head does not hold, without repetition.
-func (h *Head) Missing(ids []string) []string {
+// Missing returns those ids that the head does not hold, without repetition,
+// and the head's generation: what is found stored of them is good for Append
+// as long as nothing has left the head for a file since.
+func (h *Head) Missing(ids []string) (out []string, gen uint64) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	var out []string
 	seen := map[string]bool{}
 	for _, id := range ids {
 		if h.byID[id] == nil && !seen[id] {
@@ -85,34 +87,30 @@ func (h *Head) Missing(ids []string) []string {
 			out = append(out, id)
 		}
 	}
-	return out
+	return out, h.gen
 }
 
 // Applied says how far an Append came.
 type Applied struct {
 	N          int      // invocations applied and enqueued, from the start
-	Unresolved []string // not empty: the next ones need a base that was not given
+	Unresolved bool // the next one needs a base that was not given, or is out of date
 	Full       bool     // the next one does not fit under the caps
 	Ticket     wal.Ticket
 }
 
 // Append merges invocations, in order, until one has no base or does not fit.
-// bases must name every id that Missing returned; records[i] is the log record
-// of invs[i] (EncodeEvent). promised says that Promise has made room.
-func (h *Head) Append(invs []*task.Invocation, records [][]byte, bases map[string]Base, promised bool) Applied {
+// bases must name every id that Missing returned with gen; records[i] is the
+// log record of invs[i] (EncodeEvent). promised says that Promise has made room.
+func (h *Head) Append(invs []*task.Invocation, records [][]byte, bases map[string]Base, gen uint64, promised bool) Applied {
 	now := h.opts.Now().UnixMicro()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var a Applied
-	for i, v := range invs {
+	for _, v := range invs {
 		e := h.byID[v.TaskID]
 		base, resolved := bases[v.TaskID]
-		if e == nil && !resolved {
-			for _, w := range invs[i:] {
-				if _, ok := bases[w.TaskID]; !ok && h.byID[w.TaskID] == nil {
-					a.Unresolved = append(a.Unresolved, w.TaskID)
-				}
-			}
+		if e == nil && (!resolved || gen != h.gen) {
+			a.Unresolved = true
 			break
 		}
 		if !h.fits(e == nil, v.Size(), promised) {
@@ -148,15 +146,14 @@ func (h *Head) fits(isNew bool, size int64, promised bool) bool {
 
 // apply merges v into e, or into a new entry on its base. The caller holds mu.
 func (h *Head) apply(e *entry, v *task.Invocation, base Base, now int64) {
-	merged := v
+	m := *v // the caller may use its memory again
 	switch {
 	case e != nil:
-		m := task.Merge(*e.inv, *v)
-		merged = &m
+		m = task.Merge(*e.inv, *v)
 	case base.Inv != nil:
-		m := task.Merge(*base.Inv, *v)
-		merged = &m
+		m = task.Merge(*base.Inv, *v)
 	}
+	merged := &m
 	if e == nil {
 		h.seq++
 		e = &entry{since: h.seq, slot: len(h.slots), based: base.InDay, parked: base.Parked}

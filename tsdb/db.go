@@ -1,30 +1,226 @@
 package tsdb
 
 import (
-	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	"github.com/go-kit/log"
+
+	"daybook/blocks"
+	"daybook/compact"
+	"daybook/head"
+	"daybook/head/wal"
 	"daybook/tsdb/task"
 )
 
-// DB is one data directory.
-type DB struct{}
+// DB is one data directory. Its methods are safe for concurrent use.
+type DB struct {
+	opts     Options
+	logger   log.Logger
+	readOnly bool
+	lock     *dirLock // nil if read-only
 
-func Open(o Options) (*DB, error)                              { return nil, nil }
-func OpenReadOnly(o Options) (*DB, error)                      { return nil, nil }
-func (db *DB) Run(ctx context.Context) error                   { return nil }
-func (db *DB) Close() error                                    { return nil }
-func (db *DB) Ready() Progress                                 { return Progress{} }
-func (db *DB) Blocks(ctx context.Context) ([]BlockInfo, error) { return nil, nil }
-func (db *DB) Health() Health                                  { return Health{} }
-func (db *DB) Reserve(bytes int64) (release func(), err error) { return nil, nil }
-func (db *DB) Append(ctx context.Context, recs []Record) (Appended, error) {
-	return Appended{}, nil
+	pool    *blocks.Pool
+	catalog *blocks.Catalog
+	compact *compact.Compactor
+	wal     *wal.Log
+	head    *head.Head
+
+	ready    atomic.Bool
+	closed   atomic.Bool
+	done     atomic.Int64 // bytes of the log replayed
+	total    atomic.Int64
+	dropped  atomic.Int64
+	rejected atomic.Int64
+	pressure chan struct{} // asks the cutter to hurry; holds one
+	room     broadcast     // tells that the cutter has made a round
+
+	mu         sync.Mutex
+	storeErr   error // the last attempt to store failed with this; nil if it went well
+	warned     time.Time
+	checkpoint int64 // size of the log after the last checkpoint
+	running    sync.WaitGroup
 }
-func (db *DB) Get(ctx context.Context, id string) (task.Invocation, error) {
-	return task.Invocation{}, nil
+
+// OptionsError is what Open returns for options that cannot work, before it
+// touches anything.
+type OptionsError struct{ Err error }
+
+func (e *OptionsError) Error() string { return e.Err.Error() }
+func (e *OptionsError) Unwrap() error { return e.Err }
+
+// Open locks a data directory and reads its catalog. It returns ErrLocked if
+// another daemon has it, and an *OptionsError for impossible options. Whoever
+// opens it runs Run, and Close at the end.
+func Open(o Options) (db *DB, err error) {
+	if err := o.validate(); err != nil {
+		return nil, &OptionsError{err}
+	}
+	o.defaults()
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("creating the data directory: %w", err)
+	}
+	db = &DB{opts: o, logger: log.With(o.Logger, "component", "tsdb"), pressure: make(chan struct{}, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, db.release())
+			db = nil
+		}
+	}()
+	if db.lock, err = lockDir(o.Dir); err != nil {
+		return nil, err
+	}
+	if err := db.openFiles(); err != nil {
+		return nil, err
+	}
+	return db, db.openHead()
 }
-func (db *DB) Select(ctx context.Context, q Query) (Page, error)     { return Page{}, nil }
-func (db *DB) Cut(ctx context.Context, seal bool) (CutResult, error) { return CutResult{}, nil }
-func (db *DB) Dump(ctx context.Context, blocks []string, q Query, fn func(*task.Invocation) error) error {
+
+func (o *Options) defaults() {
+	if o.Logger == nil {
+		o.Logger = log.NewNopLogger()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+// poolConns is how many connections answer queries at a time.
+const poolConns = 8
+
+func (db *DB) openFiles() (err error) {
+	o := &db.opts
+	db.pool = blocks.NewPool(blocks.PoolOptions{Conns: poolConns})
+	db.catalog = blocks.NewCatalog(db.pool)
+	open := compact.Open
+	if db.readOnly {
+		open = compact.OpenReadOnly
+	}
+	db.compact, err = open(compact.Options{
+		Dir: o.Dir, Logger: o.Logger, Now: o.Now, Catalog: db.catalog, FilterBytes: o.FilterBytes, SealDelay: o.SealDelay,
+		RetentionTime: o.RetentionTime, By: o.By, LastSeen: db.lastSeen(),
+	})
+	if err != nil {
+		return fmt.Errorf("opening the day files: %w", err)
+	}
 	return nil
+}
+
+func (db *DB) lastSeen() time.Time {
+	if db.lock == nil {
+		return time.Time{}
+	}
+	return db.lock.lastSeen
+}
+
+func (db *DB) headOptions() head.Options {
+	o := &db.opts
+	return head.Options{MaxRecords: o.HeadMaxRecords, MaxBytes: o.HeadMaxBytes, Settle: o.Settle, OpenTimeout: o.OpenTimeout, Now: o.Now}
+}
+
+func (db *DB) openHead() error {
+	o := &db.opts
+	policy, err := wal.ParseSyncPolicy(o.WALSync)
+	if err != nil {
+		return &OptionsError{err}
+	}
+	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.noteStore})
+	if err != nil {
+		return fmt.Errorf("opening the log: %w", err)
+	}
+	db.head = head.New(db.wal, db.headOptions())
+	return nil
+}
+
+// release lets go of everything that was opened, in reverse order.
+func (db *DB) release() error {
+	var errs []error
+	if db.wal != nil {
+		errs = append(errs, db.wal.Close())
+	}
+	if db.compact != nil {
+		errs = append(errs, db.compact.Close())
+	}
+	if db.pool != nil {
+		db.pool.Close()
+	}
+	if db.lock != nil {
+		errs = append(errs, db.lock.release())
+	}
+	return errors.Join(errs...)
+}
+
+// usable reports why the DB cannot be asked anything now.
+func (db *DB) usable() error {
+	switch {
+	case db.closed.Load():
+		return ErrClosed
+	case !db.ready.Load():
+		return ErrNotReady
+	}
+	return nil
+}
+
+// Ready tells whether the log is replayed, and how far.
+func (db *DB) Ready() Progress {
+	return Progress{Ready: db.ready.Load(), Done: db.done.Load(), Total: db.total.Load()}
+}
+
+// now is the clock, in microseconds.
+func (db *DB) now() int64 { return db.opts.Now().UnixMicro() }
+
+// floor is the time before which events are refused, in microseconds.
+func (db *DB) floor() int64 {
+	at := db.opts.Now().Add(-db.opts.MaxPast).UnixMicro()
+	return max(at, db.retentionFrom())
+}
+
+// retentionFrom is the start of what retention by age keeps; 0 if it keeps
+// everything.
+func (db *DB) retentionFrom() int64 {
+	from := int64(0)
+	if f := db.head.Floor(); f > 0 {
+		from = f.Start()
+	}
+	if db.opts.RetentionTime > 0 && !db.readOnly {
+		from = max(from, task.DayOf(db.opts.Now().Add(-db.opts.RetentionTime).UnixMicro()).Start())
+	}
+	return from
+}
+
+// noteStore remembers whether storing works, for Health.
+func (db *DB) noteStore(err error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.storeErr = err
+}
+
+// broadcast wakes everybody who waits.
+type broadcast struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// wait returns a channel that the next wake closes.
+func (b *broadcast) wait() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch == nil {
+		b.ch = make(chan struct{})
+	}
+	return b.ch
+}
+
+func (b *broadcast) wake() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+		b.ch = nil
+	}
 }

@@ -14,6 +14,7 @@ type Options struct {
 	Dir    string           // the data directory, created if missing
 	Logger log.Logger       // nil discards
 	Now    func() time.Time // nil is time.Now
+	By     string           // who seals days: name and version, for the files' meta
 
 	HeadMaxRecords int64 // hard cap
 	HeadMaxBytes   int64 // hard cap, decoded bodies in flight included

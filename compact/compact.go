@@ -1,0 +1,252 @@
+package compact
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+
+	"daybook/blocks"
+	"daybook/tsdb/task"
+)
+
+// Parked is the day that Head.BeginCut is given when open invocations are
+// parked.
+const Parked task.Day = -1
+
+// Row is an entry of the head that is to be cut or parked.
+type Row struct {
+	Inv    *task.Invocation
+	Based  bool // a day may hold a row of it already
+	Parked bool // the parked file may hold a row of it
+	Entry  any  // the head's own
+}
+
+// Cut is a cut that has begun.
+type Cut struct {
+	ID    uint64
+	Rows  []Row
+	Entry any // the head's own
+}
+
+// Head is what compact sees of the head.
+type Head interface {
+	// Ready returns up to limit rows that are to be cut into days, settled
+	// ones only unless all is set.
+	Ready(all bool, limit int) []Row
+	// Idle returns up to limit open rows, the longest without an event first.
+	Idle(limit int) []Row
+	// BeginCut takes those rows that have not changed and logs that they are cut.
+	BeginCut(day task.Day, rows []Row, logged bool) Cut
+	// Sync makes the log durable.
+	Sync() error
+	// FinishCut lets the rows go, if they were stored.
+	FinishCut(c Cut, stored bool)
+	// LogFloor makes a raised retention floor durable; Floor tells it.
+	LogFloor(day task.Day) error
+	Floor() task.Day
+}
+
+// Options configure Open.
+type Options struct {
+	Dir           string // the data directory
+	Logger        log.Logger
+	Now           func() time.Time
+	Catalog       *blocks.Catalog
+	FilterBytes   int64         // resident part of the id filters of sealed days
+	SealDelay     time.Duration // after UTC midnight
+	RetentionTime time.Duration // 0 keeps for ever
+	By            string        // who seals: name and version
+	LastSeen      time.Time     // when the clock was last seen by a daemon here; zero if never
+}
+
+// Compactor holds the files of a data directory and moves rows through them.
+type Compactor struct {
+	opts   Options
+	logger log.Logger
+	dirs   dirs
+	parked *blocks.Parked // nil if read-only and there is none
+
+	readOnly bool
+
+	// act serialises cuts, publications and retention; it is held across I/O,
+	// but not while a day is being built or readers drain. Before mu.
+	act sync.Mutex
+
+	mu         sync.Mutex // no I/O under it
+	days       map[task.Day]*day
+	nextSeq    int
+	unreadable map[string]error
+	guard      clockGuard
+	retiring   sync.WaitGroup
+}
+
+// day is what is known of one day's files.
+type day struct {
+	sealed  *blocks.Sealed
+	live    *blocks.Live
+	lastCut time.Time
+	sealing bool
+	highest int // the highest generation among the names in days/, readable or not
+}
+
+// Parked is the file of parked open invocations; nil if there is none, which
+// only a read-only directory can be without.
+func (c *Compactor) Parked() *blocks.Parked { return c.parked }
+
+// Unreadable names the files that could not be understood, relative to the
+// data directory, and why.
+func (c *Compactor) Unreadable() map[string]error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(map[string]error, len(c.unreadable))
+	for k, v := range c.unreadable {
+		out[k] = v
+	}
+	return out
+}
+
+// Knows reports whether the files of a day know a cut. A day below the floor
+// counts as knowing it: what expired must not come back.
+func (c *Compactor) Knows(cut uint64, d, floor task.Day) bool {
+	if d == Parked {
+		return c.parked != nil && c.parked.Knows(cut)
+	}
+	if d < floor {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.days[d]
+	return x != nil && (x.live != nil && x.live.Knows(cut) || x.sealed != nil && x.sealed.KnowsCut(cut))
+}
+
+// LastCut is the highest cut id that any file knows.
+func (c *Compactor) LastCut() uint64 {
+	var last uint64
+	if c.parked != nil {
+		last = c.parked.LastCut()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, x := range c.days {
+		if x.live != nil {
+			last = max(last, x.live.LastCut())
+		}
+		if x.sealed != nil {
+			last = max(last, x.sealed.LastCut())
+		}
+	}
+	return last
+}
+
+// states describes all days for planning.
+func (c *Compactor) states() []dayState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]dayState, 0, len(c.days))
+	for d, x := range c.days {
+		s := dayState{day: d, hasLive: x.live != nil, hasSealed: x.sealed != nil, lastCut: x.lastCut, beingSealed: x.sealing}
+		if x.live != nil {
+			s.liveRows, s.liveMasks = x.live.Rows(), x.live.Masks()
+		}
+		if x.sealed != nil {
+			s.sealedRows = x.sealed.Rows()
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// publish makes the catalog show the present files of a day. The caller holds
+// act.
+func (c *Compactor) publish(d task.Day) {
+	c.mu.Lock()
+	var files blocks.DayFiles
+	if x := c.days[d]; x != nil {
+		files = blocks.DayFiles{Day: d, Sealed: x.sealed, Live: x.live}
+	}
+	c.mu.Unlock()
+	c.opts.Catalog.Edit(func(days map[task.Day]blocks.DayFiles) {
+		if files.Sealed == nil && files.Live == nil {
+			delete(days, d)
+			return
+		}
+		days[d] = files
+	})
+}
+
+// live returns the live file of a day, made if there is none. The caller
+// holds act.
+func (c *Compactor) live(d task.Day) (*blocks.Live, error) {
+	c.mu.Lock()
+	x := c.days[d]
+	if x == nil {
+		x = &day{}
+		c.days[d] = x
+	}
+	if x.live != nil {
+		defer c.mu.Unlock()
+		return x.live, nil
+	}
+	c.nextSeq++
+	seq := c.nextSeq
+	c.mu.Unlock()
+	l, err := blocks.CreateLive(c.dirs.live, d, seq)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	x.live, x.lastCut = l, c.opts.Now()
+	c.mu.Unlock()
+	c.publish(d)
+	return l, nil
+}
+
+// Prepare makes sure that today's and tomorrow's live files exist before
+// midnight needs them.
+func (c *Compactor) Prepare() error {
+	c.act.Lock()
+	defer c.act.Unlock()
+	today := task.DayOf(c.opts.Now().UnixMicro())
+	for _, d := range []task.Day{today, today + 1} {
+		if _, err := c.live(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close lets go of all files. Nothing else may be running.
+func (c *Compactor) Close() error {
+	c.retiring.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var first error
+	note := func(err error) {
+		if first == nil {
+			first = err
+		}
+	}
+	for _, x := range c.days {
+		if x.live != nil {
+			note(x.live.Close())
+		}
+		if x.sealed != nil {
+			note(x.sealed.Close())
+		}
+	}
+	if c.parked != nil {
+		note(c.parked.Close())
+	}
+	return first
+}
+
+// drained waits until no reader holds a path. Readers are bounded in time by
+// the query timeout; the wait is bounded too, so that a leak shows.
+func (c *Compactor) drained(ctx context.Context, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	return c.opts.Catalog.Drained(ctx, path)
+}

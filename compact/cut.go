@@ -1,0 +1,246 @@
+package compact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-kit/log/level"
+
+	"daybook/blocks"
+	"daybook/tsdb/task"
+)
+
+// cutRows bounds one transaction.
+const cutRows = 1 << 16
+
+// CutResult says what a cut wrote.
+type CutResult struct {
+	Rows int64
+	Days []task.Day // ascending
+}
+
+// Cut writes what is ready into its days. all takes the unsettled too. logged
+// is false only while the head replays its log. Days being sealed are left for
+// the next time.
+func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResult, error) {
+	c.act.Lock()
+	defer c.act.Unlock()
+	var res CutResult
+	for ctx.Err() == nil {
+		rows := h.Ready(all, cutRows)
+		n, days, err := c.cutRows(ctx, h, rows, logged)
+		res.Rows += n
+		for _, d := range days {
+			if !slices.Contains(res.Days, d) {
+				res.Days = append(res.Days, d)
+			}
+		}
+		if err != nil || n == 0 {
+			slices.Sort(res.Days)
+			return res, err
+		}
+	}
+	slices.Sort(res.Days)
+	return res, ctx.Err()
+}
+
+// cutRows cuts one batch, day by day, and returns how many rows left the head.
+func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, logged bool) (int64, []task.Day, error) {
+	where, err := c.whereStored(ctx, rows)
+	if err != nil {
+		return 0, nil, err
+	}
+	byDay := map[task.Day][]Row{}
+	for _, r := range rows {
+		d := r.Inv.Day()
+		if c.mayCut(d, where[r.Inv.TaskID]) {
+			byDay[d] = append(byDay[d], r)
+		}
+	}
+	days := make([]task.Day, 0, len(byDay))
+	for d := range byDay {
+		days = append(days, d)
+	}
+	slices.Sort(days)
+	var n int64
+	var errs []error
+	var done []task.Day
+	for _, d := range days {
+		k, err := c.cutDay(ctx, h, d, byDay[d], where, logged)
+		n += k
+		if err != nil {
+			errs = append(errs, fmt.Errorf("cutting %d rows into %s: %w", len(byDay[d]), d, err))
+			continue
+		}
+		if k > 0 {
+			done = append(done, d)
+		}
+	}
+	return n, done, errors.Join(errs...)
+}
+
+// mayCut reports whether none of the days concerned is being sealed.
+func (c *Compactor) mayCut(d task.Day, also []task.Day) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	busy := func(d task.Day) bool { x := c.days[d]; return x != nil && x.sealing }
+	return !busy(d) && !slices.ContainsFunc(also, busy)
+}
+
+// whereStored finds the days that hold a row of those invocations that may
+// have one.
+func (c *Compactor) whereStored(ctx context.Context, rows []Row) (map[string][]task.Day, error) {
+	var ids []string
+	for _, r := range rows {
+		if r.Based {
+			ids = append(ids, r.Inv.TaskID)
+		}
+	}
+	out := map[string][]task.Day{}
+	if len(ids) == 0 {
+		return out, nil
+	}
+	view := c.opts.Catalog.View()
+	defer view.Release()
+	stored, err := view.Lookup(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("finding the stored rows of %d invocations: %w", len(ids), err)
+	}
+	for id, s := range stored {
+		out[id] = s.Where
+	}
+	return out, nil
+}
+
+// cutDay is one cut: log record, transaction, then the rows of the same ids in
+// other days and in the parked file, then out of the head. The caller holds
+// act.
+func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, where map[string][]task.Day, logged bool) (n int64, err error) {
+	if d < h.Floor() {
+		cut := h.BeginCut(d, rows, logged) // expired: let go without being stored
+		h.FinishCut(cut, true)
+		return int64(len(cut.Rows)), nil
+	}
+	live, err := c.live(d)
+	if err != nil {
+		return 0, err
+	}
+	cut := h.BeginCut(d, rows, logged)
+	stored := false
+	defer func() { h.FinishCut(cut, stored) }()
+	if len(cut.Rows) == 0 {
+		return 0, nil
+	}
+	batch, leave, parked := c.batch(d, cut, where)
+	if logged {
+		if err := h.Sync(); err != nil {
+			return 0, fmt.Errorf("logging the cut: %w", err)
+		}
+	}
+	if len(where) > 0 || len(parked) > 0 {
+		// A query that began before these ids were in the head may meet a row
+		// at its old and its new place, or at neither: it sees the number
+		// change, and begins again. A later one finds them in the head.
+		c.opts.Catalog.NoteMove()
+	}
+	if err := live.Apply(ctx, batch); err != nil {
+		return 0, err
+	}
+	c.mu.Lock()
+	c.days[d].lastCut = c.opts.Now()
+	c.mu.Unlock()
+	if err := c.leaveOld(ctx, cut.ID, leave, parked); err != nil {
+		return 0, err // still in the head, which hides the old rows; the next cut does it again
+	}
+	stored = true
+	level.Debug(c.logger).Log("msg", "cut", "day", d, "rows", len(cut.Rows), "cut", cut.ID)
+	return int64(len(cut.Rows)), nil
+}
+
+// batch works out what a cut changes: in its own day, in the other days that
+// hold a row of its ids, in the parked file.
+func (c *Compactor) batch(d task.Day, cut Cut, where map[string][]task.Day) (b blocks.Batch, leave map[task.Day][]string, parked []string) {
+	c.mu.Lock()
+	overlay := c.days[d].sealed != nil
+	c.mu.Unlock()
+	b = blocks.Batch{Cut: cut.ID, Put: make([]blocks.Put, 0, len(cut.Rows))}
+	leave = map[task.Day][]string{}
+	for _, r := range cut.Rows {
+		id := r.Inv.TaskID
+		here := slices.Contains(where[id], d)
+		b.Put = append(b.Put, blocks.Put{Inv: r.Inv, Replace: here})
+		if here && overlay {
+			b.Mask = append(b.Mask, id)
+		}
+		for _, other := range where[id] {
+			if other != d {
+				b.Moved = append(b.Moved, blocks.Moved{ID: id, From: other})
+				leave[other] = append(leave[other], id)
+			}
+		}
+		if r.Parked {
+			parked = append(parked, id)
+		}
+	}
+	return b, leave, parked
+}
+
+// leaveOld deletes superseded rows, after the winner is stored.
+func (c *Compactor) leaveOld(ctx context.Context, cut uint64, leave map[task.Day][]string, parked []string) error {
+	if len(leave) == 0 && len(parked) == 0 {
+		return nil
+	}
+	for d, ids := range leave {
+		live, err := c.live(d)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		x := c.days[d]
+		x.lastCut = c.opts.Now()
+		b := blocks.Batch{Cut: cut, Delete: ids}
+		if x.sealed != nil {
+			b.Mask = ids
+		}
+		c.mu.Unlock()
+		if err := live.Apply(ctx, b); err != nil {
+			return fmt.Errorf("deleting %d superseded rows of %s: %w", len(ids), d, err)
+		}
+	}
+	if len(parked) > 0 {
+		if err := c.parked.Delete(ctx, parked); err != nil {
+			return fmt.Errorf("deleting %d parked invocations: %w", len(parked), err)
+		}
+	}
+	return nil
+}
+
+// Park moves up to n open invocations, the longest without an event, to the
+// parked file.
+func (c *Compactor) Park(ctx context.Context, h Head, n int, logged bool) (int, error) {
+	c.act.Lock()
+	defer c.act.Unlock()
+	cut := h.BeginCut(Parked, h.Idle(n), logged)
+	stored := false
+	defer func() { h.FinishCut(cut, stored) }()
+	if len(cut.Rows) == 0 {
+		return 0, nil
+	}
+	if logged {
+		if err := h.Sync(); err != nil {
+			return 0, fmt.Errorf("logging what is parked: %w", err)
+		}
+	}
+	invs := make([]*task.Invocation, len(cut.Rows))
+	for i, r := range cut.Rows {
+		invs[i] = r.Inv
+	}
+	if err := c.parked.Put(ctx, cut.ID, invs); err != nil {
+		return 0, fmt.Errorf("parking %d open invocations: %w", len(invs), err)
+	}
+	stored = true
+	level.Debug(c.logger).Log("msg", "parked open invocations", "rows", len(invs))
+	return len(invs), nil
+}

@@ -1,0 +1,236 @@
+package compact
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"daybook/blocks"
+	"daybook/tsdb/task"
+)
+
+// dirs are the places in a data directory.
+type dirs struct{ root, live, days, tmp, lock string }
+
+func dirsOf(root string) dirs {
+	j := func(name string) string { return filepath.Join(root, name) }
+	return dirs{root: root, live: j("live"), days: j("days"), tmp: j("tmp"), lock: j("LOCK")}
+}
+
+// Open reads a data directory whose lock the caller holds, repairs what a
+// crash has left (see the package documentation) and fills the catalog.
+func Open(o Options) (c *Compactor, err error) {
+	c = &Compactor{opts: o, logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, unreadable: map[string]error{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	c.guard.seen = o.LastSeen
+	for _, dir := range []string{c.dirs.live, c.dirs.days, c.dirs.tmp} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.sweepTmp(); err != nil {
+		return nil, err
+	}
+	if err := c.openSealed(); err != nil {
+		return nil, err
+	}
+	if err := c.openLive(); err != nil {
+		return nil, err
+	}
+	for d := range c.days {
+		c.publish(d)
+	}
+	c.balanceFilters()
+	return c, nil
+}
+
+// sweepTmp removes everything unfinished.
+func (c *Compactor) sweepTmp() error {
+	entries, err := os.ReadDir(c.dirs.tmp)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(c.dirs.tmp, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leaveOut notes a file that is not understood.
+func (c *Compactor) leaveOut(path string, err error) {
+	rel, relErr := filepath.Rel(c.dirs.root, path)
+	if relErr != nil {
+		rel = path
+	}
+	c.unreadable[rel] = err
+	level.Error(c.logger).Log("msg", "a file is left out", "path", rel, "err", err)
+}
+
+// openSealed opens the highest readable generation of every day and removes
+// the older ones that it has absorbed.
+func (c *Compactor) openSealed() error {
+	entries, err := os.ReadDir(c.dirs.days)
+	if err != nil {
+		return err
+	}
+	byDay := map[task.Day][]*blocks.Sealed{}
+	highest := map[task.Day]int{}
+	for _, e := range entries {
+		path := filepath.Join(c.dirs.days, e.Name())
+		if strings.HasSuffix(e.Name(), ".sha256") {
+			continue
+		}
+		d, gen, ok := blocks.ParseSealedName(e.Name())
+		if !ok {
+			c.leaveOut(path, errors.New("not the name of a day file"))
+			continue
+		}
+		highest[d] = max(highest[d], gen)
+		s, err := blocks.OpenSealed(path)
+		if err != nil {
+			c.leaveOut(path, err)
+			continue
+		}
+		byDay[d] = append(byDay[d], s)
+	}
+	for d, gens := range byDay {
+		slices.SortFunc(gens, func(a, b *blocks.Sealed) int { return b.Generation() - a.Generation() })
+		c.days[d] = &day{sealed: gens[0], highest: highest[d]}
+		for _, old := range gens[1:] {
+			if err := old.Close(); err != nil {
+				return err
+			}
+			if _, absorbed := gens[0].Absorbed()[old.Name()]; !absorbed {
+				c.leaveOut(old.Path(), fmt.Errorf("a newer generation, %s, is there and does not say that it replaces it", gens[0].Name()))
+				continue
+			}
+			if c.readOnly {
+				continue
+			}
+			if err := blocks.RemoveSealed(old.Path()); err != nil {
+				return err
+			}
+		}
+		for name := range gens[0].Absorbed() {
+			if _, seq, ok := blocks.ParseLiveName(name); ok {
+				c.nextSeq = max(c.nextSeq, seq)
+			}
+		}
+	}
+	return nil
+}
+
+// openLive opens the live files and the parked file, and removes live files
+// that a sealed file has absorbed.
+func (c *Compactor) openLive() error {
+	entries, err := os.ReadDir(c.dirs.live)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(c.dirs.live, e.Name())
+		if strings.HasSuffix(e.Name(), "-wal") || strings.HasSuffix(e.Name(), "-shm") {
+			continue
+		}
+		if seq, ok := blocks.ParseParkedName(e.Name()); ok {
+			c.nextSeq = max(c.nextSeq, seq)
+			if err := c.openParked(path); err != nil {
+				c.leaveOut(path, err)
+			}
+			continue
+		}
+		d, seq, ok := blocks.ParseLiveName(e.Name())
+		if !ok {
+			c.leaveOut(path, errors.New("not the name of a live file"))
+			continue
+		}
+		c.nextSeq = max(c.nextSeq, seq)
+		l, err := c.openLiveFile(path)
+		if err != nil {
+			c.leaveOut(path, err)
+			continue
+		}
+		if err := c.adopt(d, l); err != nil {
+			return err
+		}
+	}
+	if c.parked != nil || c.readOnly {
+		return nil
+	}
+	c.nextSeq++
+	c.parked, err = blocks.CreateParked(c.dirs.live, c.nextSeq)
+	return err
+}
+
+func (c *Compactor) openParked(path string) error {
+	if c.parked != nil {
+		return fmt.Errorf("there is another parked file, %s", filepath.Base(c.parked.Path()))
+	}
+	open := blocks.OpenParked
+	if c.readOnly {
+		open = blocks.OpenParkedReadOnly
+	}
+	p, err := open(path)
+	if err == nil {
+		c.parked = p
+	}
+	return err
+}
+
+// adopt takes a live file into its day, unless a sealed file has absorbed it.
+func (c *Compactor) adopt(d task.Day, l *blocks.Live) error {
+	x := c.days[d]
+	if x == nil {
+		x = &day{}
+		c.days[d] = x
+	}
+	if x.sealed != nil {
+		last, absorbed := x.sealed.Absorbed()[l.Name()]
+		switch {
+		case absorbed && last == l.LastCut():
+			return c.removeUnused(l)
+		case absorbed:
+			c.leaveOut(l.Path(), fmt.Errorf("%s has absorbed it up to cut %d, but it goes on to %d", x.sealed.Name(), last, l.LastCut()))
+			return l.Close()
+		}
+	}
+	switch {
+	case x.live == nil:
+	case l.Empty():
+		return c.removeUnused(l)
+	case x.live.Empty():
+		if err := c.removeUnused(x.live); err != nil {
+			return err
+		}
+	default:
+		c.leaveOut(l.Path(), fmt.Errorf("%s is the live file of that day too", x.live.Name()))
+		return l.Close()
+	}
+	x.live, x.lastCut = l, modified(l.Path())
+	return nil
+}
+
+// modified is when a live file was last written: the later of the file and its
+// -wal.
+func modified(path string) time.Time {
+	var t time.Time
+	for _, p := range []string{path, path + "-wal"} {
+		if fi, err := os.Stat(p); err == nil && fi.ModTime().After(t) {
+			t = fi.ModTime()
+		}
+	}
+	return t
+}

@@ -1,0 +1,100 @@
+package compact
+
+import (
+	"slices"
+	"time"
+
+	"daybook/tsdb/task"
+)
+
+// quiet is how long a past day must not have been cut into before it is
+// sealed: a stream of late rows is sealed once, at its end.
+const quiet = 4 * time.Second
+
+// foldFraction is the part of a sealed day that its overlay may grow to
+// before it is folded in at once; smaller ones wait for the next midnight.
+const foldFraction = 0.01
+
+// dayState is what planning needs to know of a day.
+type dayState struct {
+	day         task.Day
+	hasLive     bool
+	hasSealed   bool
+	liveRows    int64
+	liveMasks   int64
+	sealedRows  int64
+	lastCut     time.Time // into the live file
+	beingSealed bool
+}
+
+// planSeal returns the days to seal now, oldest first. force ignores the
+// delay, the quiet time and the size of overlays.
+func planSeal(now time.Time, states []dayState, delay time.Duration, force bool) []task.Day {
+	today := task.DayOf(now.UnixMicro())
+	midnight := time.UnixMicro(today.Start())
+	var out []task.Day
+	for _, s := range states {
+		if s.day >= today || !s.hasLive || s.beingSealed {
+			continue
+		}
+		due := !now.Before(time.UnixMicro(s.day.End()).Add(delay)) && now.Sub(s.lastCut) >= quiet
+		if s.hasSealed {
+			big := float64(s.liveRows+s.liveMasks) > foldFraction*float64(s.sealedRows)
+			sinceMidnight := s.lastCut.Before(midnight) && !now.Before(midnight.Add(delay))
+			due = due && (big || sinceMidnight)
+		}
+		if due || force {
+			out = append(out, s.day)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// floorOf is the retention floor: the first day of which anything is kept. A
+// retention of 0 keeps everything.
+func floorOf(now time.Time, retention time.Duration) task.Day {
+	if retention == 0 {
+		return -1 << 30
+	}
+	return task.DayOf(now.Add(-retention).UnixMicro())
+}
+
+// planRetention returns the days below the floor, oldest first. Today and
+// later days are never among them.
+func planRetention(now time.Time, days []task.Day, floor task.Day) []task.Day {
+	today := task.DayOf(now.UnixMicro())
+	var out []task.Day
+	for _, d := range days {
+		if d < floor && d < today {
+			out = append(out, d)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// clockGuard pauses deletion by age after the clock has jumped: a wrong clock
+// must not cost the data.
+type clockGuard struct {
+	seen   time.Time // when the clock was last looked at; zero if never
+	paused time.Time // deletion by age is paused until then
+}
+
+const (
+	clockJump  = time.Hour
+	clockPause = time.Hour
+)
+
+// look notes the time and reports whether the clock has jumped since it was
+// last seen, and whether deletion by age is paused.
+func (g *clockGuard) look(now time.Time) (jumped, paused bool) {
+	if !g.seen.IsZero() {
+		if d := now.Sub(g.seen); d > clockJump || d < -clockJump {
+			jumped = true
+			g.paused = now.Add(clockPause)
+		}
+	}
+	g.seen = now
+	return jumped, now.Before(g.paused)
+}

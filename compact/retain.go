@@ -1,0 +1,88 @@
+package compact
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"daybook/tsdb/task"
+)
+
+// Retain deletes the days that are past retention and raises the floor. It
+// returns the number of days deleted.
+func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
+	now := c.opts.Now()
+	c.mu.Lock()
+	jumped, paused := c.guard.look(now)
+	until := c.guard.paused
+	c.mu.Unlock()
+	if jumped {
+		level.Warn(c.logger).Log("msg", "the clock has jumped by more than an hour since it was last seen: deletion by age is paused", "until", until.UTC().Format(time.RFC3339))
+	}
+	c.remember(now)
+	if paused || c.opts.RetentionTime == 0 {
+		return 0, nil
+	}
+	floor := floorOf(now, c.opts.RetentionTime)
+	// Deleting must not depend on writing: on a full disk the floor stays in
+	// memory, and the next start works it out anew.
+	if err := h.LogFloor(floor); err != nil {
+		level.Warn(c.logger).Log("msg", "the retention floor is not in the log", "err", err)
+	}
+	var days []task.Day
+	for _, s := range c.states() {
+		if !s.beingSealed {
+			days = append(days, s.day)
+		}
+	}
+	var errs []error
+	n := 0
+	for _, d := range planRetention(now, days, floor) {
+		if err := c.expire(ctx, d); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		n++
+		level.Info(c.logger).Log("msg", "deleted day", "day", d, "cause", "age")
+	}
+	return n, errors.Join(errs...)
+}
+
+// expire takes a day out of the catalog, waits for its readers, and deletes
+// its files.
+func (c *Compactor) expire(ctx context.Context, d task.Day) error {
+	c.act.Lock()
+	c.mu.Lock()
+	x := c.days[d]
+	if x == nil || x.sealing {
+		c.mu.Unlock()
+		c.act.Unlock()
+		return nil
+	}
+	delete(c.days, d)
+	c.mu.Unlock()
+	c.publish(d)
+	c.act.Unlock()
+	return c.remove(ctx, x.live, x.sealed)
+}
+
+// remember keeps the time the clock was last seen, as the LOCK file's
+// modification time, which needs no free disk.
+func (c *Compactor) remember(now time.Time) {
+	if err := os.Chtimes(c.dirs.lock, now, now); err != nil && !errors.Is(err, os.ErrNotExist) {
+		level.Warn(c.logger).Log("msg", "noting the time", "err", err)
+	}
+}
+
+// Paused reports until when deletion by age is paused; zero if it is not.
+func (c *Compactor) Paused() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.opts.Now().Before(c.guard.paused) {
+		return c.guard.paused
+	}
+	return time.Time{}
+}

@@ -1,0 +1,147 @@
+package compact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"daybook/blocks"
+	"daybook/tsdb/task"
+)
+
+// Seal seals the past days that are due, one after the other; force takes all
+// that have a live file.
+func (c *Compactor) Seal(ctx context.Context, force bool) error {
+	var errs []error
+	for _, d := range planSeal(c.opts.Now(), c.states(), c.opts.SealDelay, force) {
+		if err := c.sealDay(ctx, d); err != nil {
+			errs = append(errs, fmt.Errorf("sealing %s: %w", d, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sealDay builds a new sealed file from what the day has, publishes it, and
+// lets go of what it replaces once the readers have left. While it builds, the
+// day is not cut into: its rows wait in the head.
+func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
+	began := time.Now()
+	c.act.Lock()
+	c.mu.Lock()
+	x := c.days[d]
+	if x == nil || x.live == nil || x.sealing {
+		c.mu.Unlock()
+		c.act.Unlock()
+		return nil
+	}
+	x.sealing = true
+	live, old, gen := x.live, x.sealed, x.highest+1
+	c.mu.Unlock()
+	c.act.Unlock()
+	defer func() {
+		c.mu.Lock()
+		x.sealing = false
+		c.mu.Unlock()
+	}()
+
+	sealed, err := c.build(ctx, d, gen, live, old)
+	if err != nil {
+		return err
+	}
+	c.act.Lock()
+	c.mu.Lock()
+	x.sealed, x.live = sealed, nil
+	if sealed != nil {
+		x.highest = gen
+	} else {
+		delete(c.days, d)
+	}
+	c.mu.Unlock()
+	c.publish(d)
+	c.act.Unlock()
+	if sealed != nil {
+		level.Info(c.logger).Log("msg", "sealed day", "day", d, "generation", gen, "rows", sealed.Rows(), "bytes", sealed.Bytes(), "took", time.Since(began))
+	}
+	c.balanceFilters()
+	c.retire(ctx, live, old)
+	return nil
+}
+
+// build makes, verifies and publishes the sealed file; nil if nothing is left
+// of the day.
+func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks.Live, old *blocks.Sealed) (*blocks.Sealed, error) {
+	if old == nil && live.Rows() == 0 {
+		return nil, nil
+	}
+	tmp, info, err := blocks.BuildSealed(ctx, c.dirs.tmp, blocks.SealInput{Day: d, Generation: gen, Live: live, Sealed: old, By: c.opts.By, At: c.opts.Now()})
+	if err != nil {
+		return nil, err
+	}
+	if info.Rows == 0 {
+		return nil, os.Remove(tmp)
+	}
+	path, err := blocks.PublishSealed(tmp, c.dirs.days, d, gen)
+	if err != nil {
+		return nil, err
+	}
+	return blocks.OpenSealed(path)
+}
+
+// retire deletes files that a sealed file has replaced, when no reader holds
+// them any more. It does not make the sealer wait for them.
+func (c *Compactor) retire(ctx context.Context, live *blocks.Live, old *blocks.Sealed) {
+	c.retiring.Add(1)
+	go func() {
+		defer c.retiring.Done()
+		if err := c.remove(context.WithoutCancel(ctx), live, old); err != nil {
+			level.Error(c.logger).Log("msg", "a replaced file stays until the next start", "err", err)
+		}
+	}()
+}
+
+// remove waits for readers and deletes. Either argument may be nil.
+func (c *Compactor) remove(ctx context.Context, live *blocks.Live, sealed *blocks.Sealed) error {
+	var errs []error
+	if sealed != nil {
+		err := c.drained(ctx, sealed.Path())
+		if err == nil {
+			err = errors.Join(sealed.Close(), blocks.RemoveSealed(sealed.Path()))
+		}
+		errs = append(errs, err)
+	}
+	if live != nil {
+		err := c.drained(ctx, live.Path())
+		if err == nil {
+			err = errors.Join(live.Close(), live.Remove())
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// balanceFilters keeps the id filters of the newest days in memory, as far as
+// the budget goes.
+func (c *Compactor) balanceFilters() {
+	view := c.opts.Catalog.View()
+	defer view.Release()
+	var sum int64
+	for _, f := range view.Days() {
+		if f.Sealed == nil {
+			continue
+		}
+		if sum += f.Sealed.FilterBytes(); sum > c.opts.FilterBytes {
+			f.Sealed.DropFilter()
+			continue
+		}
+		if err := f.Sealed.LoadFilter(); err != nil {
+			level.Warn(c.logger).Log("msg", "an id filter could not be read; its day is probed on disk", "day", f.Day, "err", err)
+		}
+	}
+}

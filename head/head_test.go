@@ -1,0 +1,352 @@
+package head
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"daybook/head/wal"
+	"daybook/tsdb/task"
+)
+
+const second = 1_000_000
+
+type clock struct{ at time.Time }
+
+func (c *clock) now() time.Time { return c.at }
+
+func newClock() *clock { return &clock{time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)} }
+
+func open(t testing.TB, dir string, c *clock, o Options) *Head {
+	t.Helper()
+	l, err := wal.Open(dir, wal.Options{SegmentBytes: 4096, Sync: wal.SyncNever})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	if o.MaxRecords == 0 {
+		o.MaxRecords = 1000
+	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 64 << 20
+	}
+	if o.OpenTimeout == 0 {
+		o.OpenTimeout = 24 * time.Hour
+	}
+	o.Settle, o.Now = 2*time.Second, c.now
+	return New(l, o)
+}
+
+func replay(t testing.TB, h *Head, known func(uint64, task.Day) bool, relieve func(context.Context) error) {
+	t.Helper()
+	if relieve == nil {
+		relieve = func(context.Context) error { t.Fatal("no room needed"); return nil }
+	}
+	res, err := h.Replay(context.Background(), Replaying{Known: known, Relieve: relieve})
+	if err != nil || len(res.Damaged) > 0 {
+		t.Fatal(err, res.Damaged)
+	}
+}
+
+func none(uint64, task.Day) bool { return false }
+
+func event(id string, s task.State, at int64) *task.Invocation {
+	v := (&task.Event{TaskID: id, State: s, At: at, Worker: "w@h", Retries: task.RetriesUnknown}).Invocation()
+	return &v
+}
+
+// add appends one invocation whose base is given.
+func add(t testing.TB, h *Head, v *task.Invocation, b Base) Applied {
+	t.Helper()
+	_, gen := h.Missing(nil)
+	a := h.Append([]*task.Invocation{v}, [][]byte{EncodeEvent(v)}, map[string]Base{v.TaskID: b}, gen, false)
+	if a.N == 1 {
+		if err := h.Wait(a.Ticket); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a
+}
+
+// store is a naive model of the files: by id, with the cuts it knows.
+type store struct {
+	rows map[string]task.Invocation
+	cuts map[uint64]bool
+}
+
+func (s *store) apply(c *Cut) {
+	for _, x := range c.Candidates {
+		s.rows[x.Inv.TaskID] = *x.Inv
+	}
+	s.cuts[c.ID] = true
+}
+
+// Whatever is appended, cut, dropped, checkpointed and crashed at any point:
+// head and store together know exactly what was acknowledged, minus what was
+// dropped.
+func TestReplayIsExact(t *testing.T) {
+	for seed := range uint64(12) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		dir, c := t.TempDir(), newClock()
+		h := open(t, filepath.Join(dir, "0"), c, Options{})
+		replay(t, h, none, nil)
+		s := &store{map[string]task.Invocation{}, map[uint64]bool{}}
+		want := map[string]task.Invocation{}
+		base := c.now().UnixMicro()
+		for step := range 150 {
+			c.at = c.at.Add(time.Second)
+			switch r.IntN(12) {
+			default:
+				v := event(fmt.Sprint("id", r.IntN(25)), task.States[r.IntN(len(task.States))], base+int64(r.IntN(100))*second)
+				var b Base
+				if row, ok := s.rows[v.TaskID]; ok {
+					b = Base{Inv: &row, InDay: true}
+				}
+				if a := add(t, h, v, b); a.N != 1 {
+					t.Fatalf("seed %d: %+v", seed, a)
+				}
+				want[v.TaskID] = task.Merge(want[v.TaskID], *v)
+			case 0, 1: // a cut, perhaps with an event of one of its ids in the middle, perhaps failing
+				cut := h.BeginCut(task.DayOf(base), h.Ready(r.IntN(2) == 0, 10), true)
+				if len(cut.Candidates) > 0 && r.IntN(2) == 0 {
+					v := event(cut.Candidates[0].Inv.TaskID, task.StateSuccess, base+int64(r.IntN(100))*second)
+					add(t, h, v, Base{})
+					want[v.TaskID] = task.Merge(want[v.TaskID], *v)
+				}
+				stored := r.IntN(4) > 0
+				if stored {
+					if err := h.Sync(); err != nil {
+						t.Fatal(err)
+					}
+					s.apply(cut)
+				}
+				h.FinishCut(cut, stored)
+			case 2:
+				if err := h.Checkpoint(); err != nil {
+					t.Fatal(err)
+				}
+			case 3: // crash: the log as it is on disk, opened by a new head
+				next := filepath.Join(dir, fmt.Sprint(step+1))
+				if err := os.CopyFS(next, os.DirFS(filepath.Join(dir, currentDir(t, dir)))); err != nil {
+					t.Fatal(err)
+				}
+				h = open(t, next, c, Options{})
+				for id := range s.cuts { // as the files tell
+					h.CutSeen(id)
+				}
+				replay(t, h, func(id uint64, _ task.Day) bool { return s.cuts[id] }, nil)
+				for _, id := range h.Unresolved(1000) {
+					var b Base
+					if row, ok := s.rows[id]; ok {
+						b = Base{Inv: &row, InDay: true}
+					}
+					h.Resolve(id, b, b.Inv != nil)
+				}
+			}
+			for id, w := range want {
+				got := h.Get(id)
+				if got == nil {
+					row, ok := s.rows[id]
+					if !ok {
+						t.Fatalf("seed %d step %d: %s is lost", seed, step, id)
+					}
+					got = &row
+				}
+				if string(task.AppendJSON(nil, got)) != string(task.AppendJSON(nil, &w)) {
+					t.Fatalf("seed %d step %d:\n got %s\nwant %s", seed, step, task.AppendJSON(nil, got), task.AppendJSON(nil, &w))
+				}
+			}
+			checkAccounts(t, h)
+		}
+	}
+}
+
+// currentDir is the log directory with the highest number.
+func currentDir(t *testing.T, dir string) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	best := 0
+	for _, e := range entries {
+		var n int
+		fmt.Sscan(e.Name(), &n)
+		best = max(best, n)
+	}
+	return fmt.Sprint(best)
+}
+
+// checkAccounts recounts what the head keeps count of.
+func checkAccounts(t *testing.T, h *Head) {
+	t.Helper()
+	var bytes int64
+	n := 0
+	for _, l := range []*list{&h.open, &h.done} {
+		for e := l.first; e != nil; e = e.next {
+			n++
+			bytes += e.inv.Size()
+			if h.byID[e.inv.TaskID] != e || h.slots[e.slot] != e || h.invs[e.slot] != e.inv || e.list != l || e.inv.Open() != (l == &h.open) {
+				t.Fatal("an entry is misplaced")
+			}
+		}
+	}
+	if n != len(h.byID) || n != len(h.slots) || n != len(h.invs) || bytes != h.bytes {
+		t.Fatalf("%d entries, %d ids, %d slots; %d bytes, counted %d", n, len(h.byID), len(h.slots), h.bytes, bytes)
+	}
+}
+
+func TestCapsHold(t *testing.T) {
+	c := newClock()
+	h := open(t, t.TempDir(), c, Options{MaxRecords: 3})
+	replay(t, h, none, nil)
+	at := c.now().UnixMicro()
+	for i := range 3 {
+		add(t, h, event(fmt.Sprint(i), task.StateSuccess, at+int64(i)), Base{})
+	}
+	if a := add(t, h, event("3", task.StateSuccess, at), Base{}); !a.Full || a.N != 0 {
+		t.Fatalf("a fourth record: %+v", a)
+	}
+	if a := add(t, h, event("1", task.StateFailure, at), Base{}); a.N != 1 {
+		t.Fatal("an event of a known id needs no room")
+	}
+	if _, ok := h.Promise([]*task.Invocation{event("9", task.StateSent, at)}); ok {
+		t.Fatal("promised what is not there")
+	}
+	if got := h.DropOldest(); len(got) != 1 || got[0] != "0" {
+		t.Fatalf("dropped %v, want the oldest, at least one", got)
+	}
+	if gaps := h.Gaps(); len(gaps) != 1 || gaps[0].Count != 1 || gaps[0].Cause != "dropped" {
+		t.Fatalf("gaps: %+v", gaps)
+	}
+	giveBack, ok := h.Promise([]*task.Invocation{event("9", task.StateSent, at)})
+	if !ok {
+		t.Fatal("there is room for one")
+	}
+	if a := add(t, h, event("3", task.StateSuccess, at), Base{}); !a.Full {
+		t.Fatal("promised room was given away")
+	}
+	giveBack()
+	if a := add(t, h, event("3", task.StateSuccess, at), Base{}); a.N != 1 {
+		t.Fatal("room given back is not used")
+	}
+	checkAccounts(t, h)
+}
+
+func TestDroppedStaysDropped(t *testing.T) {
+	c, dir := newClock(), t.TempDir()
+	h := open(t, filepath.Join(dir, "a"), c, Options{MaxRecords: 1})
+	replay(t, h, none, nil)
+	add(t, h, event("x", task.StateSuccess, c.now().UnixMicro()), Base{})
+	h.DropOldest()
+	if err := h.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "b"), os.DirFS(filepath.Join(dir, "a"))); err != nil {
+		t.Fatal(err)
+	}
+	h = open(t, filepath.Join(dir, "b"), c, Options{})
+	replay(t, h, none, nil)
+	if h.Get("x") != nil {
+		t.Fatal("a replay brings back what was dropped")
+	}
+	if len(h.Gaps()) != 1 {
+		t.Fatal("the gap is not replayed")
+	}
+}
+
+func TestReplayStaysUnderTheCaps(t *testing.T) {
+	c, dir := newClock(), t.TempDir()
+	h := open(t, filepath.Join(dir, "a"), c, Options{})
+	replay(t, h, none, nil)
+	for i := range 500 {
+		add(t, h, event(fmt.Sprint("id", i), task.StateSuccess, c.now().UnixMicro()+int64(i)), Base{})
+	}
+	if err := h.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "b"), os.DirFS(filepath.Join(dir, "a"))); err != nil {
+		t.Fatal(err)
+	}
+	h = open(t, filepath.Join(dir, "b"), c, Options{MaxRecords: 20})
+	cut := 0
+	replay(t, h, none, func(context.Context) error {
+		if n, _ := h.Size(); n > 20 {
+			t.Fatalf("%d records under a cap of 20", n)
+		}
+		x := h.BeginCut(task.DayOf(c.now().UnixMicro()), h.Ready(true, 1000), false)
+		cut += len(x.Candidates)
+		h.FinishCut(x, true)
+		return nil
+	})
+	if n, _ := h.Size(); cut+int(n) != 500 {
+		t.Fatalf("%d cut, %d kept", cut, n)
+	}
+}
+
+func TestReadyAndGivenUp(t *testing.T) {
+	c := newClock()
+	h := open(t, t.TempDir(), c, Options{})
+	replay(t, h, none, nil)
+	now := c.now().UnixMicro()
+	add(t, h, event("done", task.StateSuccess, now), Base{})
+	add(t, h, event("open", task.StateStarted, now-10*second), Base{})
+	old := now - 3*24*3600*second
+	add(t, h, event("stuck", task.StateStarted, old), Base{})
+	if len(h.Ready(false, 10)) != 0 {
+		t.Fatal("not settled yet")
+	}
+	c.at = c.at.Add(2 * time.Second)
+	ready := h.Ready(false, 10)
+	if len(ready) != 2 || ready[0].Inv.TaskID != "done" || ready[1].Inv.TaskID != "stuck" {
+		t.Fatalf("%d ready", len(ready))
+	}
+	// Given up two days ago by its last event, but never before today.
+	given := ready[1].Inv
+	if today := task.DayOf(now).Start(); given.GivenUpAt != today || given.Open() || given.RowTime() != today {
+		t.Fatalf("given up at %d", given.GivenUpAt)
+	}
+	if idle := h.Idle(10); len(idle) != 2 || idle[0].Inv.TaskID != "open" {
+		t.Fatal("idle")
+	}
+}
+
+// A base found before something left the head for a file is not trusted.
+func TestStaleBaseIsRefused(t *testing.T) {
+	c := newClock()
+	h := open(t, t.TempDir(), c, Options{})
+	replay(t, h, none, nil)
+	at := c.now().UnixMicro()
+	add(t, h, event("x", task.StateStarted, at), Base{})
+	_, gen := h.Missing([]string{"y"})
+	cut := h.BeginCut(0, h.Idle(1), true)
+	h.FinishCut(cut, true)
+	v := event("x", task.StateSuccess, at+1)
+	a := h.Append([]*task.Invocation{v}, [][]byte{EncodeEvent(v)}, map[string]Base{"x": {}}, gen, false)
+	if a.N != 0 || !a.Unresolved {
+		t.Fatalf("%+v", a)
+	}
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	f.Add(EncodeEvent(event("x", task.StateSuccess, 5)))
+	f.Add(encodeCut(7, 20_000, []string{"22c5a64c-6072-4dac-8c85-17988df61611", "text"}))
+	f.Add(encodeDrop([]string{"a", "b"}))
+	f.Add(encodeGap(Gap{"head", "dropped", 1, 2, 3}))
+	f.Add(encodeState(9, -1))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		rec, err := decodeRecord(b)
+		if err != nil {
+			return
+		}
+		if rec.kind == kindCut {
+			again, err := decodeRecord(encodeCut(rec.cut, rec.day, rec.ids))
+			if err != nil || fmt.Sprint(again.ids) != fmt.Sprint(rec.ids) {
+				t.Fatal("a cut record does not come back")
+			}
+		}
+	})
+}

@@ -1,0 +1,38 @@
+package head
+
+import (
+	"context"
+	"fmt"
+
+	"daybook/head/wal"
+	"daybook/tsdb/task"
+)
+
+// ReadLog builds a head from a log directory that a daemon may be writing,
+// without changing anything and without caps. Its entries are unresolved. It
+// is for reading only: it has no log. Records that cannot be understood are
+// passed over; verify reports them.
+func ReadLog(dir string, o Options, known func(cut uint64, day task.Day) bool) (*Head, error) {
+	o.MaxRecords, o.MaxBytes = 1<<62, 1<<62
+	h := New(nil, o)
+	_, err := wal.Read(dir, h.reset, func(b []byte) error {
+		rec, err := decodeRecord(b)
+		if err != nil {
+			return nil
+		}
+		return h.replayRecord(context.Background(), &rec, Replaying{Known: known})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the log: %w", err)
+	}
+	return h, nil
+}
+
+// reset empties the head, to start reading anew.
+func (h *Head) reset() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.byID, h.slots, h.invs = map[string]*entry{}, nil, nil
+	h.open, h.done = list{}, list{}
+	h.bytes, h.gaps = 0, map[gapKey]Gap{}
+}

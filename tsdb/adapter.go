@@ -1,0 +1,41 @@
+package tsdb
+
+import (
+	"daybook/compact"
+	"daybook/head"
+	"daybook/tsdb/task"
+)
+
+// cuttable shows a Head to package compact, which does not import it.
+type cuttable struct{ h *head.Head }
+
+func rowsOf(cs []head.Candidate) []compact.Row {
+	rows := make([]compact.Row, len(cs))
+	for i := range cs {
+		rows[i] = compact.Row{Inv: cs[i].Inv, Based: cs[i].Based, Parked: cs[i].Parked, Entry: &cs[i]}
+	}
+	return rows
+}
+
+func (c cuttable) Ready(all bool, limit int) []compact.Row { return rowsOf(c.h.Ready(all, limit)) }
+func (c cuttable) Idle(limit int) []compact.Row            { return rowsOf(c.h.Idle(limit)) }
+func (c cuttable) Sync() error                             { return c.h.Sync() }
+func (c cuttable) LogFloor(d task.Day) error               { return c.h.LogFloor(d) }
+func (c cuttable) Floor() task.Day                         { return c.h.Floor() }
+
+func (c cuttable) BeginCut(d task.Day, rows []compact.Row, logged bool) compact.Cut {
+	cs := make([]head.Candidate, 0, len(rows))
+	for _, r := range rows {
+		if x, ok := r.Entry.(*head.Candidate); ok {
+			cs = append(cs, *x)
+		}
+	}
+	cut := c.h.BeginCut(d, cs, logged)
+	return compact.Cut{ID: cut.ID, Rows: rowsOf(cut.Candidates), Entry: cut}
+}
+
+func (c cuttable) FinishCut(cut compact.Cut, stored bool) {
+	if x, ok := cut.Entry.(*head.Cut); ok {
+		c.h.FinishCut(x, stored)
+	}
+}

@@ -1,0 +1,280 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"daybook/head"
+	"daybook/tsdb/task"
+)
+
+// overflowWait is how long an Append that does not fit waits for the cutter
+// before the overflow policy acts.
+const overflowWait = 2 * time.Second
+
+// Reserve counts the bytes of a body that is being decoded against the head's
+// cap. It returns ErrOverloaded if they do not fit; otherwise call release.
+func (db *DB) Reserve(bytes int64) (release func(), err error) {
+	switch {
+	case db.readOnly:
+		return nil, ErrReadOnly
+	case db.usable() != nil:
+		return nil, db.usable()
+	case !db.head.ReserveBytes(bytes):
+		db.hurry()
+		return nil, ErrOverloaded
+	}
+	return func() { db.head.ReleaseBytes(bytes) }, nil
+}
+
+// Append stores records. When it returns nil, every record that is not listed
+// in Appended is logged (fsynced, by the default policy). ErrOverloaded and
+// ErrNotReady mean that nothing was stored; another error, that some may be.
+func (db *DB) Append(ctx context.Context, recs []Record) (Appended, error) {
+	if db.readOnly {
+		return Appended{}, ErrReadOnly
+	}
+	db.running.Add(1) // before usable: Close marks the DB closed, then waits
+	defer db.running.Done()
+	if err := db.usable(); err != nil {
+		return Appended{}, err
+	}
+	var out Appended
+	invs, err := db.admit(ctx, recs, &out)
+	if err != nil || len(invs) == 0 {
+		return out, err
+	}
+	records := make([][]byte, len(invs))
+	for i, v := range invs {
+		records[i] = head.EncodeEvent(v)
+	}
+	promised := false
+	if db.opts.OnOverflow == OverflowReject {
+		giveBack, err := db.promise(ctx, invs)
+		if err != nil {
+			return Appended{}, err
+		}
+		defer giveBack()
+		promised = true
+	}
+	if err := db.apply(ctx, invs, records, promised, &out); err != nil {
+		return out, err
+	}
+	return out, nil
+}
+
+// admit checks the records' times and completes those without any.
+func (db *DB) admit(ctx context.Context, recs []Record, out *Appended) ([]*task.Invocation, error) {
+	now, floor := db.now(), db.floor()
+	ahead := now + db.opts.MaxFuture.Microseconds()
+	invs := make([]*task.Invocation, 0, len(recs))
+	for i := range recs {
+		v := &recs[i].Invocation
+		err := error(nil)
+		if recs[i].NoTime {
+			var known task.Invocation
+			switch known, err = db.Get(ctx, v.TaskID); {
+			case errors.Is(err, ErrNotFound):
+				err = task.ErrNoTime
+			case err != nil:
+				return nil, err
+			default:
+				v.WithTime(known.UpdatedAt)
+			}
+		}
+		switch {
+		case err != nil:
+		case v.RowTime() < floor:
+			err = fmt.Errorf("its time, %s, is before what is kept, from %s", stamp(v.RowTime()), stamp(floor))
+		case v.UpdatedAt > ahead:
+			err = fmt.Errorf("its time, %s, is ahead of the clock by more than %s (--ingest.max-future)", stamp(v.UpdatedAt), db.opts.MaxFuture)
+		}
+		if err != nil {
+			out.Refused = append(out.Refused, Refusal{Index: i, Err: err})
+			continue
+		}
+		invs = append(invs, v)
+	}
+	db.rejected.Add(int64(len(out.Refused)))
+	return invs, nil
+}
+
+// stamp prints microseconds for messages.
+func stamp(us int64) string { return time.UnixMicro(us).UTC().Format(time.RFC3339) }
+
+// apply merges the invocations into the head, resolving ids that are new to it
+// and making room when it is full, and waits for the log.
+func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records [][]byte, promised bool, out *Appended) error {
+	var last head.Applied
+	whole := invs
+	bases, gen, err := db.resolve(ctx, invs)
+	if err != nil {
+		return err
+	}
+	for len(invs) > 0 {
+		a := db.head.Append(invs, records, bases, gen, promised)
+		if a.N > 0 {
+			last = a
+		}
+		invs, records = invs[a.N:], records[a.N:]
+		switch {
+		case a.Unresolved:
+			bases, gen, err = db.resolve(ctx, invs)
+		case a.Full:
+			var dropped []string
+			if dropped, err = db.makeRoom(ctx); err == nil && dropped != nil {
+				out.Dropped += countIn(dropped, whole[:len(whole)-len(invs)])
+				if len(dropped) == 0 { // everything is being cut, and the disk stands still
+					out.Dropped += len(invs)
+					db.noteDropped(int64(len(invs)))
+					invs = nil
+				}
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if records, bytes := db.head.Size(); records >= db.opts.HeadMaxRecords/2 || bytes >= db.opts.HeadMaxBytes/2 {
+		db.hurry()
+	}
+	if err := db.head.Wait(last.Ticket); err != nil {
+		db.noteStore(err)
+		return fmt.Errorf("logging: %w", err)
+	}
+	db.noteStore(nil)
+	return nil
+}
+
+// countIn counts those of a request's lines that were dropped after they were
+// applied.
+func countIn(dropped []string, applied []*task.Invocation) int {
+	gone := make(map[string]bool, len(dropped))
+	for _, id := range dropped {
+		gone[id] = true
+	}
+	n := 0
+	for _, v := range applied {
+		if gone[v.TaskID] {
+			n++
+		}
+	}
+	return n
+}
+
+// resolve finds what is stored of those invocations that are new to the head.
+func (db *DB) resolve(ctx context.Context, invs []*task.Invocation) (map[string]head.Base, uint64, error) {
+	ids := make([]string, len(invs))
+	for i, v := range invs {
+		ids[i] = v.TaskID
+	}
+	missing, gen := db.head.Missing(ids)
+	bases, _, err := db.stored(ctx, missing)
+	return bases, gen, err
+}
+
+// stored finds what is stored of ids, in days and in the parked file. Every id
+// is in bases; where lists the days that have a row.
+func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.Base, where map[string][]task.Day, err error) {
+	bases = make(map[string]head.Base, len(ids))
+	where = map[string][]task.Day{}
+	if len(ids) == 0 {
+		return bases, where, nil
+	}
+	view := db.catalog.View()
+	defer view.Release()
+	rows, err := view.Lookup(ctx, ids)
+	if err != nil {
+		return nil, nil, fmt.Errorf("looking up %d task_ids: %w", len(ids), err)
+	}
+	var parked map[string]task.Invocation
+	if p := db.compact.Parked(); p != nil {
+		if parked, err = p.Find(ctx, ids); err != nil {
+			return nil, nil, fmt.Errorf("looking up %d parked task_ids: %w", len(ids), err)
+		}
+	}
+	for _, id := range ids {
+		var b head.Base
+		if r, ok := rows[id]; ok {
+			b.Inv, b.InDay = &r.Invocation, true
+			where[id] = r.Where
+		}
+		if p, ok := parked[id]; ok {
+			b.Parked = true
+			if b.Inv != nil {
+				p.Merge(b.Inv)
+			}
+			b.Inv = &p
+		}
+		bases[id] = b
+	}
+	return bases, where, nil
+}
+
+// promise makes room for a whole request, or refuses it.
+func (db *DB) promise(ctx context.Context, invs []*task.Invocation) (func(), error) {
+	deadline := time.NewTimer(overflowWait)
+	defer deadline.Stop()
+	for {
+		room := db.room.wait()
+		if giveBack, ok := db.head.Promise(invs); ok {
+			return giveBack, nil
+		}
+		db.hurry()
+		select {
+		case <-room:
+		case <-deadline.C:
+			return nil, ErrOverloaded
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// makeRoom waits until the cutter has made room, and if it cannot keep up drops
+// the oldest. dropped is nil if there is room; empty if there is none and
+// nothing could be dropped.
+func (db *DB) makeRoom(ctx context.Context) (dropped []string, err error) {
+	deadline := time.NewTimer(overflowWait)
+	defer deadline.Stop()
+	for waiting := true; waiting; {
+		room := db.room.wait()
+		if records, bytes := db.head.Size(); records < db.opts.HeadMaxRecords && bytes < db.opts.HeadMaxBytes*7/8 {
+			return nil, nil
+		}
+		db.hurry()
+		select {
+		case <-room:
+		case <-deadline.C:
+			waiting = false
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	dropped = db.head.DropOldest()
+	db.noteDropped(int64(len(dropped)))
+	return append([]string{}, dropped...), nil
+}
+
+// noteDropped counts and warns, once in ten seconds.
+func (db *DB) noteDropped(n int64) {
+	total := db.dropped.Add(n)
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if now := time.Now(); n > 0 && now.Sub(db.warned) > 10*time.Second {
+		db.warned = now
+		level.Warn(db.logger).Log("msg", "the head is full and cutting cannot keep up: the oldest invocations are dropped", "dropped_total", total)
+	}
+}
+
+// hurry asks the cutter to make a round now.
+func (db *DB) hurry() {
+	select {
+	case db.pressure <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,55 @@
+package tsdb
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Health looks at the DB and its disk.
+func (db *DB) Health() Health {
+	h := Health{CanStore: true, RowsExact: true, DroppedTotal: db.dropped.Load(), RejectedTotal: db.rejected.Load()}
+	reason := func(format string, args ...any) { h.Reasons = append(h.Reasons, fmt.Sprintf(format, args...)) }
+	db.mu.Lock()
+	storeErr := db.storeErr
+	db.mu.Unlock()
+	if storeErr != nil {
+		h.CanStore = false
+		reason("cannot store: %v", storeErr)
+	}
+	if !db.ready.Load() {
+		reason("the log is being replayed")
+	}
+	for name, err := range db.compact.Unreadable() {
+		reason("%s cannot be read: %v", name, err)
+	}
+	if until := db.compact.Paused(); !until.IsZero() {
+		reason("the clock has jumped: deletion by age is paused until %s", until.UTC().Format(time.RFC3339))
+	}
+	if db.ready.Load() && !db.closed.Load() {
+		st := db.head.Stats()
+		h.HeadRecords, h.HeadBytes, h.Rows, h.Oldest = st.Records, st.Bytes+st.Inflight, st.Records, st.Oldest
+		view := db.catalog.View()
+		defer view.Release()
+		rows, exact := view.Rows()
+		h.Rows, h.RowsExact = h.Rows+rows, exact
+		for _, f := range view.Days() {
+			if at := oldestOf(f); at != 0 && (h.Oldest == 0 || at < h.Oldest) {
+				h.Oldest = at
+			}
+		}
+	}
+	if db.wal != nil {
+		h.WALBytes = db.wal.Bytes()
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(db.opts.Dir, &fs); err == nil && fs.Blocks > 0 {
+		used := fs.Blocks - fs.Bfree
+		h.DiskFreeBytes = int64(fs.Bavail) * fs.Bsize
+		h.DiskUsagePct = 100 * float64(used) / float64(used+fs.Bavail)
+	} else if err != nil && !os.IsNotExist(err) {
+		reason("the file system cannot be asked: %v", err)
+	}
+	return h
+}

@@ -1,0 +1,59 @@
+package tsdb
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// dirLock is the flock on a data directory's LOCK file. The file's
+// modification time is when the clock was last seen here.
+type dirLock struct {
+	f        *os.File
+	lastSeen time.Time // zero for a new directory
+}
+
+func lockDir(dir string) (*dirLock, error) {
+	path := filepath.Join(dir, "LOCK")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("opening the lock file: %w", err)
+	}
+	l := &dirLock{f: f}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = fmt.Errorf("%s: %w%s: stop it first, or give this one another --storage.path", dir, ErrLocked, holder(path))
+		} else {
+			err = fmt.Errorf("locking %s: %w", path, err)
+		}
+		return nil, errors.Join(err, f.Close())
+	}
+	fi, err := f.Stat()
+	if err == nil && fi.Size() > 0 {
+		l.lastSeen = fi.ModTime()
+	}
+	if err == nil {
+		_, err = f.WriteAt([]byte(fmt.Sprintf("%-20d\n", os.Getpid())), 0)
+	}
+	// A full disk is no reason not to start: the number is a courtesy.
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
+		return nil, errors.Join(fmt.Errorf("writing %s: %w", path, err), f.Close())
+	}
+	return l, nil
+}
+
+// holder says who has the lock, if the file tells.
+func holder(path string) string {
+	b, err := os.ReadFile(path)
+	pid := strings.TrimSpace(string(b))
+	if err != nil || pid == "" {
+		return ""
+	}
+	return " (process " + pid + ")"
+}
+
+func (l *dirLock) release() error { return l.f.Close() }

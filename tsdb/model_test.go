@@ -1,0 +1,307 @@
+package tsdb
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"daybook/tsdb/task"
+)
+
+// testClock is a clock that only the test moves.
+type testClock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *testClock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *testClock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+func testOptions(dir string, c *testClock) Options {
+	o := DefaultOptions()
+	o.Dir, o.Now = dir, c.now
+	return o
+}
+
+// start opens a DB and replays its log, without the loops of Run.
+func start(t testing.TB, o Options) *DB {
+	t.Helper()
+	db, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.replay(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	db.ready.Store(true)
+	return db
+}
+
+// crash lets go of the directory without cutting, checkpointing or tidying.
+func (db *DB) crash(t testing.TB) {
+	t.Helper()
+	db.closed.Store(true)
+	if err := db.release(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// model is the naive account of what was acknowledged.
+type model struct {
+	t    *testing.T
+	r    *rand.Rand
+	c    *testClock
+	db   *DB
+	o    Options
+	want map[string]task.Invocation
+	log  []string // what was done, for a failure
+}
+
+func (m *model) did(format string, args ...any) {
+	m.log = append(m.log, fmt.Sprintf(format, args...))
+}
+
+func (m *model) failf(format string, args ...any) {
+	m.t.Helper()
+	m.t.Fatalf("%s\nafter:\n%s", fmt.Sprintf(format, args...), strings.Join(m.log[max(0, len(m.log)-40):], "\n"))
+}
+
+func (m *model) append() {
+	now := m.c.now().UnixMicro()
+	recs := make([]Record, 1+m.r.IntN(8))
+	for i := range recs {
+		at := now - m.r.Int64N(3*24*3600*1_000_000)
+		if m.r.IntN(2) == 0 {
+			at = now - m.r.Int64N(5_000_000)
+		}
+		e := task.Event{TaskID: fmt.Sprint("task-", m.r.IntN(40)), State: task.States[m.r.IntN(len(task.States))], At: at,
+			Worker: fmt.Sprint("celery@host-", m.r.IntN(2)), TaskName: fmt.Sprint("name", m.r.IntN(3)), Retries: task.RetriesUnknown,
+			Args: strings.Repeat("x", m.r.IntN(50)), Result: "r", ExceptionType: "E"}
+		recs[i] = Record{Invocation: e.Invocation()}
+	}
+	for _, r := range recs {
+		m.did("append %s %s at %s", r.TaskID, r.State, stamp(r.UpdatedAt))
+	}
+	before := slices.Clone(recs)
+	out, err := m.db.Append(context.Background(), recs)
+	if err != nil || out.Dropped > 0 {
+		m.failf("append: %+v %v", out, err)
+	}
+	refused := map[int]bool{}
+	for _, r := range out.Refused {
+		refused[r.Index] = true
+	}
+	for i, r := range before {
+		if !refused[i] {
+			m.want[r.TaskID] = task.Merge(m.want[r.TaskID], r.Invocation)
+		}
+	}
+	clear(recs) // the caller may use its memory again
+}
+
+// sameKnowledge compares everything but when it was given up.
+func sameKnowledge(a, b task.Invocation) bool {
+	a.GivenUpAt, b.GivenUpAt = 0, 0
+	return string(task.AppendBinary(nil, &a)) == string(task.AppendBinary(nil, &b))
+}
+
+// all walks through all pages.
+func (m *model) all(q Query) []task.Invocation {
+	var out []task.Invocation
+	for {
+		page, err := m.db.Select(context.Background(), q)
+		if err != nil || !page.Complete || len(page.Coverage.Unreadable) > 0 {
+			m.failf("select: %v %+v", err, page.Coverage)
+		}
+		out = append(out, page.Invocations...)
+		if page.Next == nil {
+			return out
+		}
+		if len(page.Invocations) != q.Limit {
+			m.failf("a page of %d, limit %d, is not the last", len(page.Invocations), q.Limit)
+		}
+		q.After = page.Next
+	}
+}
+
+func (m *model) check() {
+	ctx := context.Background()
+	all := m.all(Query{Limit: 1000, Oldest: true, Details: true})
+	seen := map[string]task.Invocation{}
+	for i, v := range all {
+		if _, twice := seen[v.TaskID]; twice {
+			m.failf("%s is shown twice", v.TaskID)
+		}
+		seen[v.TaskID] = v
+		if i > 0 && all[i-1].Key().Compare(v.Key()) >= 0 {
+			m.failf("%s and %s are out of order", all[i-1].TaskID, v.TaskID)
+		}
+	}
+	floor := m.db.head.Floor().Start()
+	for id, w := range m.want {
+		v, ok := seen[id]
+		if !ok {
+			if w.State.Finished() && w.FinishedAt < floor || !w.State.Finished() && w.UpdatedAt < floor {
+				delete(m.want, id)
+				continue
+			}
+			m.failf("%s is lost: %s", id, task.AppendJSON(nil, &w))
+		}
+		if !sameKnowledge(v, w) {
+			m.failf("%s differs:\n got %s\nwant %s", id, task.AppendJSON(nil, &v), task.AppendJSON(nil, &w))
+		}
+		got, err := m.db.Get(ctx, id)
+		if err != nil || !sameKnowledge(got, w) || got.GivenUpAt != v.GivenUpAt {
+			m.failf("get %s: %v\n got %s\nwant %s", id, err, task.AppendJSON(nil, &got), task.AppendJSON(nil, &w))
+		}
+	}
+	for id := range seen {
+		if _, ok := m.want[id]; !ok {
+			m.failf("%s comes out of nothing", id)
+		}
+	}
+	if rows, exact := m.count(); exact && rows != int64(len(seen)) {
+		m.failf("%d rows are counted, %d are there", rows, len(seen))
+	}
+	m.checkFilter(all)
+}
+
+func (m *model) count() (int64, bool) {
+	view := m.db.catalog.View()
+	defer view.Release()
+	rows, exact := view.Rows()
+	n := int64(len(m.db.head.Snapshot().Invs))
+	return rows + n + m.db.compact.Parked().Rows(), exact && n == 0
+}
+
+// checkFilter compares a random query with the filter over a plain slice.
+func (m *model) checkFilter(all []task.Invocation) {
+	q := Query{Limit: 1 + m.r.IntN(7), Oldest: m.r.IntN(2) == 0, Details: true}
+	if m.r.IntN(2) == 0 {
+		q.States = []task.State{task.States[m.r.IntN(len(task.States))], task.States[m.r.IntN(len(task.States))]}
+	}
+	if m.r.IntN(2) == 0 {
+		q.TaskNames = []string{oneOf(m.r, "name0", "name*", "name1", "none")}
+	}
+	if m.r.IntN(3) == 0 {
+		q.Workers = []string{"celery@host-1"}
+	}
+	if m.r.IntN(2) == 0 {
+		q.From = m.c.now().Add(-time.Duration(m.r.IntN(60)) * time.Hour).UnixMicro()
+		q.To = q.From + int64(m.r.IntN(40))*3600*1_000_000
+	}
+	q.Open = m.r.IntN(5) == 0
+	var want []string
+	for _, v := range all {
+		if q.Match(&v) {
+			want = append(want, v.TaskID)
+		}
+	}
+	if !q.Oldest {
+		slices.Reverse(want)
+	}
+	var got []string
+	for _, v := range m.all(q) {
+		got = append(got, v.TaskID)
+	}
+	if !slices.Equal(got, want) {
+		m.failf("query %+v:\n got %v\nwant %v", q, got, want)
+	}
+}
+
+func oneOf[T any](r *rand.Rand, xs ...T) T { return xs[r.IntN(len(xs))] }
+
+// step does one random thing.
+func (m *model) step() {
+	ctx := context.Background()
+	must := func(err error) {
+		if err != nil {
+			m.failf("%v", err)
+		}
+	}
+	switch m.r.IntN(16) {
+	default:
+		m.append()
+	case 0, 1:
+		_, err := m.db.Cut(ctx, false)
+		m.did("cut")
+		must(err)
+	case 2:
+		_, err := m.db.compact.Cut(ctx, cuttable{m.db.head}, false, true)
+		m.did("cut what is settled")
+		must(err)
+	case 3:
+		_, err := m.db.Cut(ctx, true)
+		m.did("cut and seal")
+		must(err)
+	case 4:
+		must(m.db.compact.Seal(ctx, false))
+		m.did("seal what is due")
+	case 5:
+		d := oneOf(m.r, time.Second, time.Minute, 50*time.Minute, 13*time.Hour)
+		m.c.add(d)
+		m.did("clock + %s", d)
+		must(m.db.compact.Prepare())
+	case 6:
+		_, err := m.db.compact.Park(ctx, cuttable{m.db.head}, 1+m.r.IntN(5), true)
+		m.did("park")
+		must(err)
+	case 7:
+		must(m.db.giveUpParked(ctx))
+		m.did("give up parked")
+	case 8:
+		must(m.db.head.Checkpoint())
+		m.did("checkpoint")
+	case 9:
+		m.did("crash")
+		m.db.crash(m.t)
+		m.db = start(m.t, m.o)
+	case 10:
+		m.did("close and open")
+		must(m.db.Close())
+		m.db = start(m.t, m.o)
+	case 11:
+		n, err := m.db.compact.Retain(ctx, cuttable{m.db.head})
+		m.did("retention deleted %d days", n)
+		must(err)
+	}
+}
+
+// Thousands of operations in random order, against the naive model.
+func TestAgainstModel(t *testing.T) {
+	seeds := 25
+	if testing.Short() {
+		seeds = 4
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(uint64(seed), 77))
+			m := &model{t: t, r: r, c: &testClock{at: time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC)}, want: map[string]task.Invocation{}}
+			m.o = testOptions(t.TempDir(), m.c)
+			m.o.OpenTimeout = oneOf(r, 10*time.Hour, 1000*time.Hour)
+			m.o.RetentionTime = oneOf(r, 0, 4*24*time.Hour)
+			m.o.WALSync = "never"
+			m.db = start(t, m.o)
+			defer func() { m.db.Close() }()
+			for range 120 {
+				m.step()
+				m.check()
+			}
+		})
+	}
+}

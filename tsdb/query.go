@@ -1,0 +1,262 @@
+package tsdb
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"daybook/blocks"
+	"daybook/head"
+	"daybook/tsdb/task"
+)
+
+// moveTries bounds how often a query begins again because rows moved between
+// days or out of the parked file while it read.
+const moveTries = 4
+
+// Get returns all that is known of an invocation, details included;
+// ErrNotFound if nothing is.
+func (db *DB) Get(ctx context.Context, id string) (task.Invocation, error) {
+	if err := db.usable(); err != nil {
+		return task.Invocation{}, err
+	}
+	for try := 1; ; try++ {
+		moves := db.catalog.Moves()
+		if v := db.head.Get(id); v != nil {
+			return *v, nil
+		}
+		bases, _, err := db.stored(ctx, []string{id})
+		if err != nil {
+			return task.Invocation{}, err
+		}
+		if b := bases[id]; b.Inv != nil {
+			return *b.Inv, nil
+		}
+		// It may have gone from one place to another between two looks.
+		if db.catalog.Moves() == moves && db.head.Get(id) == nil || try == moveTries {
+			return task.Invocation{}, ErrNotFound
+		}
+	}
+}
+
+// Select answers a query: each invocation once, in its latest state, in order.
+func (db *DB) Select(ctx context.Context, q Query) (Page, error) {
+	if err := db.usable(); err != nil {
+		return Page{}, err
+	}
+	if q.Limit < 1 {
+		return Page{}, fmt.Errorf("limit is %d, must be at least 1", q.Limit)
+	}
+	for try := 1; ; try++ {
+		moves := db.catalog.Moves()
+		page, err := db.selectOnce(ctx, q)
+		if err != nil || db.catalog.Moves() == moves || try == moveTries {
+			return page, err
+		}
+	}
+}
+
+func (db *DB) selectOnce(ctx context.Context, q Query) (Page, error) {
+	var page Page
+	var full bool
+	unreadable, err := db.walk(ctx, q, q.Limit+1, func(v *task.Invocation) (bool, error) {
+		if full = len(page.Invocations) == q.Limit; full {
+			return false, nil
+		}
+		page.Invocations = append(page.Invocations, *v)
+		return true, nil
+	})
+	page.Complete = err == nil
+	timedOut := errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil
+	if err != nil && !(timedOut && len(page.Invocations) > 0) {
+		return Page{}, err
+	}
+	if n := len(page.Invocations); n > 0 && (full || !page.Complete) {
+		k := page.Invocations[n-1].Key()
+		page.Next = &k
+	}
+	page.Coverage = db.coverage(&q.Filter, unreadable)
+	return page, nil
+}
+
+// walk calls fn for every invocation that is wanted, in order, each once: a
+// merge of the head, the parked file and the days. fn returns false to stop.
+// hint is how many fn will want at most; 0 is all. It returns the names of
+// files that could not be read.
+func (db *DB) walk(ctx context.Context, q Query, hint int, fn func(*task.Invocation) (bool, error)) ([]string, error) {
+	// The order matters: rows move from the head to the files, so that what
+	// is not in this snapshot is in the files opened after it.
+	view := db.catalog.View()
+	defer view.Release()
+	snap := db.head.Snapshot()
+	m := merger{q: &q, fn: fn}
+	if hint > 0 {
+		m.seen = map[string]bool{}
+	}
+	var err error
+	if m.memory, err = db.memoryRows(ctx, &q, &snap, hint); err != nil {
+		return nil, err
+	}
+	if !q.Open && q.OpenBefore == 0 {
+		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Details: q.Details,
+			Skip: func(id string, _ uint64) bool { return snap.Holds(id) }}
+		err = view.Select(ctx, sel, m.block)
+	}
+	if err == nil && !m.stopped {
+		err = m.rest()
+	}
+	return view.Unreadable(), err
+}
+
+// memoryRows collects what the head and the parked file have to offer, in order.
+func (db *DB) memoryRows(ctx context.Context, q *Query, snap *head.Snapshot, hint int) ([]*task.Invocation, error) {
+	rows := pick(snap.Invs, q, hint)
+	parked := db.compact.Parked()
+	if parked == nil || !mayBeOpen(&q.Filter) {
+		return rows, nil
+	}
+	n := 0
+	err := parked.Scan(ctx, q.After, q.Oldest, func(v *task.Invocation) (bool, error) {
+		if outOfRange(q, v.RowTime()) {
+			return false, nil
+		}
+		if q.Match(v) && !snap.Holds(v.TaskID) {
+			row := *v
+			rows = append(rows, &row)
+			n++
+		}
+		return hint == 0 || n < hint, nil
+	})
+	sortRows(rows, q.Oldest)
+	return rows, err
+}
+
+// outOfRange reports whether a walk in the query's direction has left the range.
+func outOfRange(q *Query, at int64) bool {
+	if q.Oldest {
+		return q.To != 0 && at >= q.To
+	}
+	return at < q.From
+}
+
+// mayBeOpen reports whether an open invocation could match.
+func mayBeOpen(f *task.Filter) bool {
+	return len(f.States) == 0 || slices.ContainsFunc(f.States, func(s task.State) bool { return !s.Finished() })
+}
+
+// pick returns the rows that match and come after the cursor, in order; at
+// most hint of them unless hint is 0.
+func pick(invs []*task.Invocation, q *Query, hint int) []*task.Invocation {
+	var out []*task.Invocation
+	for _, v := range invs {
+		if !q.Match(v) || q.After != nil && !follows(v.Key(), *q.After, q.Oldest) {
+			continue
+		}
+		out = append(out, v)
+		// Keep the selection near the size that is asked for.
+		if hint > 0 && len(out) >= 4*hint+1000 {
+			sortRows(out, q.Oldest)
+			out = out[:hint]
+		}
+	}
+	sortRows(out, q.Oldest)
+	if hint > 0 && len(out) > hint {
+		out = out[:hint]
+	}
+	return out
+}
+
+// follows reports whether k comes after the cursor in the query's direction.
+func follows(k, cursor task.Key, oldest bool) bool {
+	c := k.Compare(cursor)
+	return oldest && c > 0 || !oldest && c < 0
+}
+
+func sortRows(rows []*task.Invocation, oldest bool) {
+	slices.SortFunc(rows, func(a, b *task.Invocation) int {
+		c := cmp.Compare(a.RowTime(), b.RowTime())
+		if c == 0 {
+			c = a.Key().Compare(b.Key())
+		}
+		if !oldest {
+			return -c
+		}
+		return c
+	})
+}
+
+// merger interleaves the rows in memory with those of the blocks.
+type merger struct {
+	q       *Query
+	fn      func(*task.Invocation) (bool, error)
+	memory  []*task.Invocation
+	seen    map[string]bool // ids given out; nil for unbounded walks
+	lastID  string
+	stopped bool
+}
+
+// block takes the next row of the blocks.
+func (m *merger) block(v *task.Invocation) (bool, error) {
+	k := v.Key()
+	for len(m.memory) > 0 && follows(k, m.memory[0].Key(), m.q.Oldest) {
+		if more, err := m.nextMemory(); !more {
+			return false, err
+		}
+	}
+	return m.give(v)
+}
+
+// rest gives out what is left in memory.
+func (m *merger) rest() error {
+	for len(m.memory) > 0 {
+		if more, err := m.nextMemory(); !more {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *merger) nextMemory() (bool, error) {
+	v := *m.memory[0]
+	m.memory = m.memory[1:]
+	if !m.q.Details {
+		v.Args, v.Kwargs, v.Outcome.Result, v.Outcome.ExceptionMessage, v.Outcome.Traceback = "", "", "", "", ""
+	}
+	return m.give(&v)
+}
+
+// give passes a row on unless its id was given out already: an entry cut
+// between the snapshot and the reading of its day is in both.
+func (m *merger) give(v *task.Invocation) (bool, error) {
+	if m.seen != nil {
+		if m.seen[v.TaskID] {
+			return true, nil
+		}
+		m.seen[v.TaskID] = true
+	} else if v.TaskID == m.lastID {
+		return true, nil
+	}
+	m.lastID = v.TaskID
+	more, err := m.fn(v)
+	m.stopped = !more || err != nil
+	return more && err == nil, err
+}
+
+// coverage says what an answer to a filter does not cover.
+func (db *DB) coverage(f *task.Filter, unreadable []string) Coverage {
+	c := Coverage{From: f.From, To: f.To, RetentionFrom: db.retentionFrom(), Unreadable: unreadable}
+	for name := range db.compact.Unreadable() {
+		c.Unreadable = append(c.Unreadable, name)
+	}
+	slices.Sort(c.Unreadable)
+	c.Unreadable = slices.Compact(c.Unreadable)
+	for _, g := range db.head.Gaps() {
+		if g.To >= f.From && (f.To == 0 || g.From < f.To) {
+			c.Gaps = append(c.Gaps, Gap{From: g.From, To: g.To, Cause: g.Cause, Count: g.Count})
+		}
+	}
+	c.Complete = len(c.Gaps) == 0 && len(c.Unreadable) == 0 && (f.From == 0 || f.From >= c.RetentionFrom)
+	return c
+}

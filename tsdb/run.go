@@ -1,0 +1,328 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"daybook/head"
+	"daybook/tsdb/task"
+)
+
+const (
+	sealInterval   = 2 * time.Second
+	retainInterval = time.Minute
+	// pressurePause keeps the cutter from spinning when what fills the head
+	// cannot be cut yet.
+	pressurePause = 50 * time.Millisecond
+	// checkpointGrowth is how much the log grows before what is open is
+	// written as a checkpoint and the segments before it go.
+	checkpointGrowth = 64 << 20
+	// resolveBatch is how many replayed ids are looked up at once.
+	resolveBatch = 2000
+	// giveUpBatch is how many parked invocations are given up at once.
+	giveUpBatch = 5000
+)
+
+// Run replays the log, makes the DB ready, and then cuts, seals and deletes
+// until ctx ends. It returns nil then, and an error only if the log cannot be
+// replayed. A DB from OpenReadOnly has nothing to run.
+func (db *DB) Run(ctx context.Context) error {
+	if db.readOnly {
+		<-ctx.Done()
+		return nil
+	}
+	if err := db.replay(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	db.ready.Store(true)
+	var wg sync.WaitGroup
+	for _, loop := range []func(context.Context){db.cutLoop, db.sealLoop, db.retainLoop, db.logLoop} {
+		wg.Go(func() { loop(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// replay rebuilds the head, cutting as it goes.
+func (db *DB) replay(ctx context.Context) error {
+	began := time.Now()
+	db.head.CutSeen(db.compact.LastCut())
+	res, err := db.head.Replay(ctx, head.Replaying{
+		Known:   func(cut uint64, d task.Day) bool { return db.compact.Knows(cut, d, db.head.Floor()) },
+		Relieve: db.relieveReplay,
+		Progress: func(done, total int64) {
+			db.done.Store(done)
+			db.total.Store(total)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	for _, err := range res.Damaged {
+		level.Error(db.logger).Log("msg", "a log record is not understood", "err", err)
+	}
+	for _, c := range res.Log.Corruptions {
+		level.Error(db.logger).Log("msg", "the log is damaged; what is intact was replayed", "err", c)
+	}
+	db.head.CutSeen(db.compact.LastCut())
+	if err := db.resolveReplayed(ctx); err != nil {
+		return err
+	}
+	if err := db.compact.Prepare(); err != nil {
+		db.storeFailed("creating live files", err)
+	}
+	if res.Records > 0 {
+		if err := db.head.Checkpoint(); err != nil {
+			db.storeFailed("writing a checkpoint after the replay", err)
+		}
+	}
+	db.checkpoint = db.wal.Bytes()
+	records, _ := db.head.Size()
+	level.Info(db.logger).Log("msg", "replayed the log", "records", res.Records, "head_records", records, "torn_bytes", res.Log.TornBytes, "took", time.Since(began))
+	return nil
+}
+
+// relieveReplay makes room in the middle of a replay: what is replayed is
+// resolved, what is finished is cut, and if open ones still fill the head the
+// idle are parked. None of it is logged; see package head.
+func (db *DB) relieveReplay(ctx context.Context) error {
+	if err := db.resolveReplayed(ctx); err != nil {
+		return err
+	}
+	if _, err := db.compact.Cut(ctx, cuttable{db.head}, true, false); err != nil {
+		return err
+	}
+	return db.park(ctx, false)
+}
+
+// resolveReplayed gives the replayed entries their stored rows, and lets those
+// go that their row covers.
+func (db *DB) resolveReplayed(ctx context.Context) error {
+	for {
+		ids := db.head.Unresolved(resolveBatch)
+		if len(ids) == 0 {
+			return nil
+		}
+		bases, where, err := db.stored(ctx, ids)
+		if err != nil {
+			return fmt.Errorf("resolving replayed invocations: %w", err)
+		}
+		for id, b := range bases {
+			db.head.Resolve(id, b, covered(b, where[id]))
+		}
+	}
+}
+
+// covered reports whether a stored row stands where it belongs, alone: in one
+// day or in the parked file.
+func covered(b head.Base, where []task.Day) bool {
+	switch {
+	case b.Inv == nil:
+		return false
+	case b.Parked:
+		return len(where) == 0 && b.Inv.Open()
+	}
+	return len(where) == 1 && !b.Inv.Open() && where[0] == b.Inv.Day()
+}
+
+// cutLoop cuts every cut interval, and when the head asks to hurry.
+func (db *DB) cutLoop(ctx context.Context) {
+	tick := time.NewTicker(db.opts.CutInterval)
+	defer tick.Stop()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-db.pressure:
+		}
+		db.cutRound(ctx)
+		db.room.wake()
+		pause.Reset(pressurePause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
+		}
+	}
+}
+
+// cutRound cuts what is settled; the fuller the head, the more.
+func (db *DB) cutRound(ctx context.Context) {
+	err := db.giveUpParked(ctx)
+	if err == nil {
+		_, err = db.compact.Cut(ctx, cuttable{db.head}, false, true)
+	}
+	if err == nil && db.fullness() > 0.75 {
+		_, err = db.compact.Cut(ctx, cuttable{db.head}, true, true)
+	}
+	if err == nil && db.fullness() > 0.5 {
+		err = db.park(ctx, true)
+	}
+	if err == nil {
+		err = db.maybeCheckpoint()
+	}
+	if ctx.Err() == nil {
+		db.storeFailed("cutting", err)
+	}
+}
+
+// fullness is how far the head is towards its nearer cap, 0 to 1.
+func (db *DB) fullness() float64 {
+	records, bytes := db.head.Size()
+	return max(float64(records)/float64(db.opts.HeadMaxRecords), float64(bytes)/float64(db.opts.HeadMaxBytes))
+}
+
+// park parks idle open invocations until the head is half full.
+func (db *DB) park(ctx context.Context, logged bool) error {
+	chunk := int(max(1, min(db.opts.HeadMaxRecords/8, 20_000)))
+	for db.fullness() > 0.5 && ctx.Err() == nil {
+		n, err := db.compact.Park(ctx, cuttable{db.head}, chunk, logged)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveUpParked brings back parked invocations whose last event is older than
+// the open timeout; the cut then gives them up.
+func (db *DB) giveUpParked(ctx context.Context) error {
+	parked := db.compact.Parked()
+	if parked.Rows() == 0 || db.fullness() > 0.5 {
+		return nil
+	}
+	old, err := parked.Older(ctx, db.now()-db.opts.OpenTimeout.Microseconds(), giveUpBatch)
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	invs := make([]*task.Invocation, len(old))
+	records := make([][]byte, len(old))
+	for i := range old {
+		invs[i], records[i] = &old[i], head.EncodeEvent(&old[i])
+	}
+	// Only as many as fit: this is the cutter, which nobody makes room for.
+	bases, gen, err := db.resolve(ctx, invs)
+	if err != nil {
+		return err
+	}
+	a := db.head.Append(invs, records, bases, gen, false)
+	return db.head.Wait(a.Ticket)
+}
+
+// maybeCheckpoint trims the log when it has grown.
+func (db *DB) maybeCheckpoint() error {
+	size := db.wal.Bytes()
+	grown := size-db.checkpoint >= checkpointGrowth || db.opts.WALMaxBytes > 0 && size >= db.opts.WALMaxBytes
+	if !grown && !db.wal.NeedsCheckpoint() {
+		return nil
+	}
+	if err := db.head.Checkpoint(); err != nil {
+		return fmt.Errorf("writing a checkpoint: %w", err)
+	}
+	db.checkpoint = db.wal.Bytes()
+	return nil
+}
+
+// storeFailed notes and logs an error of storing; nil says that it works.
+func (db *DB) storeFailed(what string, err error) {
+	db.noteStore(err)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		level.Error(db.logger).Log("msg", "storing: it will be tried again", "doing", what, "err", err)
+	}
+}
+
+// sealLoop seals past days and prepares the next.
+func (db *DB) sealLoop(ctx context.Context) {
+	every(ctx, sealInterval, func() {
+		if err := db.compact.Prepare(); err != nil {
+			db.storeFailed("creating live files", err)
+		}
+		if err := db.compact.Seal(ctx, false); err != nil && ctx.Err() == nil {
+			level.Error(db.logger).Log("msg", "sealing: it will be tried again", "err", err)
+		}
+	})
+}
+
+// retainLoop deletes what has aged out, at once and then every minute.
+func (db *DB) retainLoop(ctx context.Context) {
+	retain := func() {
+		if _, err := db.compact.Retain(ctx, cuttable{db.head}); err != nil && ctx.Err() == nil {
+			level.Error(db.logger).Log("msg", "retention: it will be tried again", "err", err)
+		}
+	}
+	retain()
+	every(ctx, retainInterval, retain)
+}
+
+func (db *DB) logLoop(ctx context.Context) {
+	if err := db.wal.Run(ctx); err != nil {
+		db.storeFailed("fsyncing the log", err)
+	}
+}
+
+// every calls fn in intervals until ctx ends.
+func every(ctx context.Context, interval time.Duration, fn func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			fn()
+		}
+	}
+}
+
+// Cut cuts everything finished or given up now, settled or not; seal also
+// seals the past days. It returns when all of it is durable.
+func (db *DB) Cut(ctx context.Context, seal bool) (CutResult, error) {
+	if db.readOnly {
+		return CutResult{}, ErrReadOnly
+	}
+	db.running.Add(1)
+	defer db.running.Done()
+	if err := db.usable(); err != nil {
+		return CutResult{}, err
+	}
+	res, err := db.compact.Cut(ctx, cuttable{db.head}, true, true)
+	out := CutResult{Rows: res.Rows}
+	for _, d := range res.Days {
+		out.Days = append(out.Days, d.String())
+	}
+	if err == nil && seal {
+		err = db.compact.Seal(ctx, true)
+	}
+	return out, err
+}
+
+// Close cuts what is finished and lets go of the directory. Run must have
+// returned. It is idempotent.
+func (db *DB) Close() error {
+	if db.closed.Swap(true) {
+		return nil
+	}
+	db.running.Wait()
+	var errs []error
+	if db.ready.Load() && !db.readOnly {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_, err := db.compact.Cut(ctx, cuttable{db.head}, true, true)
+		if err == nil {
+			err = db.head.Checkpoint()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, db.release())...)
+}

@@ -1,0 +1,152 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"daybook/blocks"
+	"daybook/head/wal"
+	"daybook/tsdb/task"
+)
+
+// Finding is something that Verify found. A Note is worth knowing and no fault.
+type Finding struct {
+	Path    string
+	Problem string
+	Remedy  string
+	Note    bool
+}
+
+// Verify checks days (YYYY-MM-DD), files (paths), or with no targets
+// everything: checksums, SQLite's integrity, rows, ids, ranges, the log. It
+// changes nothing, and may run beside a daemon.
+func (db *DB) Verify(ctx context.Context, targets []string, report func(Finding)) error {
+	if err := db.usable(); err != nil {
+		return err
+	}
+	if len(targets) == 0 {
+		return db.verifyAll(ctx, report)
+	}
+	for _, target := range targets {
+		paths := []string{target}
+		if d, err := task.ParseDay(target); err == nil {
+			if paths = db.pathsOf(d); len(paths) == 0 {
+				return fmt.Errorf("there is no day %s here: daybook ls shows the days", d)
+			}
+		} else if _, err := os.Stat(target); err != nil {
+			return fmt.Errorf("%s is neither a day (YYYY-MM-DD; daybook ls shows them) nor a file: %w", target, err)
+		}
+		for _, p := range paths {
+			if err := checkFile(ctx, p, report); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pathsOf lists the files of a day.
+func (db *DB) pathsOf(d task.Day) []string {
+	view := db.catalog.View()
+	defer view.Release()
+	var out []string
+	for _, f := range view.Days() {
+		if f.Day != d {
+			continue
+		}
+		if f.Live != nil {
+			out = append(out, f.Live.Path())
+		}
+		if f.Sealed != nil {
+			out = append(out, f.Sealed.Path())
+		}
+	}
+	return out
+}
+
+func (db *DB) verifyAll(ctx context.Context, report func(Finding)) error {
+	for name, err := range db.compact.Unreadable() {
+		report(Finding{Path: name, Problem: err.Error(), Remedy: remedy(err)})
+	}
+	view := db.catalog.View()
+	days := view.Days()
+	view.Release()
+	for _, f := range days {
+		for _, p := range db.pathsOf(f.Day) {
+			if err := checkFile(ctx, p, report); err != nil {
+				return err
+			}
+		}
+	}
+	if err := db.verifyOnce(ctx, report); err != nil {
+		return err
+	}
+	return db.verifyLog(report)
+}
+
+// remedy says what to do about a file that is left out.
+func remedy(err error) string {
+	var newer *blocks.VersionError
+	var damaged *blocks.DamagedError
+	switch {
+	case errors.As(err, &newer):
+		return "run a newer daybook on this directory"
+	case errors.As(err, &damaged):
+		return "restore the file from a backup; if there is none, `sqlite3 FILE .recover` may save rows"
+	}
+	return "move it out of the data directory if it is not Daybook's, or restore it from a backup"
+}
+
+func checkFile(ctx context.Context, path string, report func(Finding)) error {
+	found, err := blocks.CheckFile(ctx, path, true)
+	for _, f := range found {
+		report(Finding{Path: f.Path, Problem: f.Problem, Remedy: f.Remedy, Note: f.Note})
+	}
+	return err
+}
+
+// verifyOnce walks over all rows and reports ids that an answer would show
+// twice. It remembers 8 bytes a row; what collides is looked up.
+func (db *DB) verifyOnce(ctx context.Context, report func(Finding)) error {
+	seen := map[uint64]struct{}{}
+	var again []string
+	_, err := db.walk(ctx, Query{Oldest: true}, 0, func(v *task.Invocation) (bool, error) {
+		h := task.HashID(v.TaskID)
+		if _, ok := seen[h]; ok && len(again) < 1000 {
+			again = append(again, v.TaskID)
+		}
+		seen[h] = struct{}{}
+		return true, nil
+	})
+	if err != nil || len(again) == 0 {
+		return err
+	}
+	view := db.catalog.View()
+	defer view.Release()
+	rows, err := view.Lookup(ctx, again)
+	for id, r := range rows {
+		if len(r.Where) > 1 {
+			report(Finding{Path: "days", Problem: fmt.Sprintf("task_id %q is in more than one day: %v", id, r.Where), Remedy: "start the daemon on the directory: it deletes superseded rows; report it if it comes back"})
+		}
+	}
+	return err
+}
+
+func (db *DB) verifyLog(report func(Finding)) error {
+	dir := filepath.Join(db.opts.Dir, "wal")
+	found, err := wal.Verify(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // a directory of day files
+	}
+	for _, f := range found {
+		problem := f.Reason
+		if f.Length > 0 {
+			problem = fmt.Sprintf("%s (%d bytes at offset %d)", f.Reason, f.Length, f.Offset)
+		}
+		report(Finding{Path: filepath.Join("wal", filepath.Base(f.File)), Problem: problem, Remedy: f.Advice, Note: !f.Damage})
+	}
+	return err
+}
