@@ -31,22 +31,23 @@ func Open(o Options) (c *Compactor, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
+			c = nil
 		}
 	}()
 	c.guard.seen = o.LastSeen
 	for _, dir := range []string{c.dirs.live, c.dirs.days, c.dirs.tmp} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, err
+			return c, err
 		}
 	}
 	if err := c.sweepTmp(); err != nil {
-		return nil, err
+		return c, err
 	}
 	if err := c.openSealed(); err != nil {
-		return nil, err
+		return c, err
 	}
 	if err := c.openLive(); err != nil {
-		return nil, err
+		return c, err
 	}
 	for d := range c.days {
 		c.publish(d)

@@ -21,20 +21,21 @@ func OpenReadOnly(o Options) (c *Compactor, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
+			c = nil
 		}
 	}()
 	if _, err := os.Stat(o.Dir); err != nil {
-		return nil, err
+		return c, err
 	}
 	if err := c.openSealed(); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+		return c, err
 	}
 	if err := c.openLive(); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+		return c, err
 	}
 	if len(c.days) == 0 && c.parked == nil {
 		if err := c.openLooseDays(); err != nil {
-			return nil, err
+			return c, err
 		}
 	}
 	for d := range c.days {

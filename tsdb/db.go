@@ -73,10 +73,10 @@ func Open(o Options) (db *DB, err error) {
 		}
 	}()
 	if db.lock, err = lockDir(o.Dir); err != nil {
-		return nil, err
+		return db, err
 	}
 	if err := db.openFiles(); err != nil {
-		return nil, err
+		return db, err
 	}
 	return db, db.openHead()
 }

@@ -56,13 +56,13 @@ func openReadOnly(o Options) (db *DB, err error) {
 		}
 	}()
 	if err := db.openFiles(); err != nil {
-		return nil, err
+		return db, err
 	}
 	if err := db.readLog(); err != nil {
-		return nil, err
+		return db, err
 	}
 	if err := db.resolveReplayed(context.Background()); err != nil {
-		return nil, err
+		return db, err
 	}
 	db.ready.Store(true)
 	return db, nil

@@ -1,0 +1,101 @@
+package compact
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"daybook/tsdb/task"
+)
+
+func day(s string) task.Day {
+	d, err := task.ParseDay(s)
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+func at(s string) time.Time {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func TestPlanSeal(t *testing.T) {
+	yesterday := day("2026-11-22")
+	for _, c := range []struct {
+		name  string
+		now   string
+		state dayState
+		force bool
+		want  bool
+	}{
+		{"before the delay", "2026-11-23T00:59:59Z", dayState{day: yesterday, hasLive: true}, false, false},
+		{"at the delay", "2026-11-23T01:00:00Z", dayState{day: yesterday, hasLive: true}, false, true},
+		{"before the delay, forced", "2026-11-23T00:00:01Z", dayState{day: yesterday, hasLive: true}, true, true},
+		{"just cut into", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, lastCut: at("2026-11-23T04:59:59Z")}, false, false},
+		{"quiet again", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, lastCut: at("2026-11-23T04:59:56Z")}, false, true},
+		{"today", "2026-11-22T23:00:00Z", dayState{day: yesterday, hasLive: true}, true, false},
+		{"tomorrow", "2026-11-21T23:00:00Z", dayState{day: yesterday, hasLive: true}, true, false},
+		{"nothing live", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasSealed: true}, true, false},
+		{"being sealed", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, beingSealed: true}, true, false},
+		{"small overlay of today", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 1, sealedRows: 1000, lastCut: at("2026-11-23T04:00:00Z")}, false, false},
+		{"large overlay", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 6, liveMasks: 5, sealedRows: 1000, lastCut: at("2026-11-23T04:00:00Z")}, false, true},
+		{"small overlay after the next midnight", "2026-11-24T01:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 1, sealedRows: 1000, lastCut: at("2026-11-23T04:00:00Z")}, false, true},
+	} {
+		got := planSeal(at(c.now), []dayState{c.state}, time.Hour, c.force)
+		if (len(got) == 1) != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	got := planSeal(at("2026-11-24T12:00:00Z"), []dayState{{day: yesterday, hasLive: true}, {day: yesterday - 3, hasLive: true}}, 0, false)
+	if !slices.Equal(got, []task.Day{yesterday - 3, yesterday}) {
+		t.Errorf("not the oldest first: %v", got)
+	}
+}
+
+func TestPlanRetention(t *testing.T) {
+	now := at("2026-11-23T12:00:00Z")
+	if f := floorOf(now, 0); f > -1_000_000 {
+		t.Errorf("a retention of 0 has the floor %s", f)
+	}
+	floor := floorOf(now, 48*time.Hour)
+	if floor != day("2026-11-21") {
+		t.Errorf("floor %s", floor)
+	}
+	days := []task.Day{day("2026-11-23"), day("2026-11-20"), day("2026-11-21"), day("2026-11-19")}
+	if got := planRetention(now, days, floor); !slices.Equal(got, []task.Day{day("2026-11-19"), day("2026-11-20")}) {
+		t.Errorf("%v", got)
+	}
+	// Whatever the floor, today and later stay.
+	if got := planRetention(now, days, day("2027-01-01")); slices.Contains(got, day("2026-11-23")) {
+		t.Errorf("today goes: %v", got)
+	}
+}
+
+func TestClockGuard(t *testing.T) {
+	var g clockGuard
+	now := at("2026-11-23T12:00:00Z")
+	if jumped, paused := g.look(now); jumped || paused {
+		t.Error("a clock seen for the first time has not jumped")
+	}
+	for range 100 {
+		now = now.Add(time.Minute)
+		if jumped, paused := g.look(now); jumped || paused {
+			t.Fatal("a clock that goes on has not jumped")
+		}
+	}
+	now = now.Add(-2 * time.Hour)
+	if jumped, paused := g.look(now); !jumped || !paused {
+		t.Error("back by two hours")
+	}
+	if jumped, paused := g.look(now.Add(59 * time.Minute)); jumped || !paused {
+		t.Error("the pause lasts an hour")
+	}
+	if _, paused := g.look(now.Add(60 * time.Minute)); paused {
+		t.Error("the pause is over")
+	}
+}

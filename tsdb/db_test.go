@@ -1,0 +1,372 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"daybook/tsdb/task"
+)
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// finished is a SUCCESS at a time.
+func finished(id string, at time.Time) Record {
+	e := task.Event{TaskID: id, State: task.StateSuccess, At: at.UnixMicro(), Worker: "w@h", TaskName: "t", Retries: task.RetriesUnknown}
+	return Record{Invocation: e.Invocation()}
+}
+
+func started(id string, at time.Time) Record {
+	e := task.Event{TaskID: id, State: task.StateStarted, At: at.UnixMicro(), Worker: "w@h", TaskName: "t", Retries: task.RetriesUnknown}
+	return Record{Invocation: e.Invocation()}
+}
+
+func mustAppend(t testing.TB, db *DB, recs ...Record) Appended {
+	t.Helper()
+	out, err := db.Append(context.Background(), recs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// running starts a DB with its loops.
+func running(t testing.TB, o Options) *DB {
+	t.Helper()
+	db, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- db.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-ended, db.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	until(t, "ready", func() bool { return db.Ready().Ready })
+	return db
+}
+
+// until waits for a condition, looking every few milliseconds.
+func until(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(3 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("not within 30 s: %s", what)
+		}
+	}
+}
+
+func TestClockAtIngest(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.RetentionTime = 2 * 24 * time.Hour
+	db := start(t, o)
+	defer db.Close()
+	out := mustAppend(t, db, finished("ok", noon), finished("ahead", noon.Add(2*time.Hour)), finished("old", noon.Add(-72*time.Hour)),
+		finished("edge", time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)), Record{Invocation: task.Invocation{TaskID: "nobody"}, NoTime: true})
+	if len(out.Refused) != 3 || out.Refused[0].Index != 1 || out.Refused[1].Index != 2 || out.Refused[2].Index != 4 {
+		t.Fatalf("%+v", out)
+	}
+	v, err := task.ParseJSON([]byte(`{"task_id":"ok","queue":"q"}`))
+	if !errors.Is(err, task.ErrNoTime) {
+		t.Fatal(err)
+	}
+	if out := mustAppend(t, db, Record{Invocation: v, NoTime: true}); len(out.Refused) != 0 {
+		t.Fatalf("a line without a time, of a known id: %+v", out)
+	}
+	if got, err := db.Get(context.Background(), "ok"); err != nil || got.Queue != "q" || got.State != task.StateSuccess || got.UpdatedAt != noon.UnixMicro() {
+		t.Fatalf("%+v %v", got, err)
+	}
+	if db.Health().RejectedTotal != 3 {
+		t.Fatal("refused lines are not counted")
+	}
+}
+
+func TestRetentionDeletesWholeDays(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.RetentionTime = 3 * 24 * time.Hour
+	db := start(t, o)
+	defer func() { db.Close() }()
+	for i := range 4 {
+		mustAppend(t, db, finished(fmt.Sprint("d", i), noon.Add(-time.Duration(i)*24*time.Hour)))
+	}
+	ctx := context.Background()
+	if _, err := db.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	names := func() string {
+		found, err := filepath.Glob(filepath.Join(o.Dir, "days", "*.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range found {
+			found[i] = filepath.Base(found[i])
+		}
+		return strings.Join(found, " ")
+	}
+	retain := func() {
+		t.Helper()
+		if _, err := db.compact.Retain(ctx, cuttable{db.head}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	retain()
+	if got := names(); got != "2026-11-20.db 2026-11-21.db 2026-11-22.db" {
+		t.Fatal(got)
+	}
+	// An hourly clock that goes on ages them out.
+	for range 24 {
+		c.add(time.Hour)
+		retain()
+	}
+	if got := names(); got != "2026-11-21.db 2026-11-22.db" {
+		t.Fatal(got)
+	}
+	// What has expired does not come back: not by an event, not by a replay.
+	if out := mustAppend(t, db, finished("d3", noon.Add(-72*time.Hour))); len(out.Refused) != 1 {
+		t.Fatal("an event below the floor was taken")
+	}
+	// A clock that jumps pauses deletion by age for an hour, and says so.
+	c.add(30 * 24 * time.Hour)
+	retain()
+	if got := names(); got != "2026-11-21.db 2026-11-22.db" {
+		t.Fatalf("deleted on the word of a clock that jumped: %s", got)
+	}
+	if h := db.Health(); !strings.Contains(strings.Join(h.Reasons, ";"), "clock") {
+		t.Fatalf("health says nothing of the clock: %v", h.Reasons)
+	}
+	c.add(59 * time.Minute)
+	retain()
+	if got := names(); got == "" {
+		t.Fatal("the pause is too short")
+	}
+	c.add(2 * time.Minute)
+	retain()
+	if got := names(); got != "" {
+		t.Fatalf("still there: %s", got)
+	}
+}
+
+// A clock that was wrong at the last start does not delete at this one.
+func TestClockJumpAcrossRestart(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := start(t, o)
+	mustAppend(t, db, finished("x", noon))
+	ctx := context.Background()
+	retain := func() {
+		if _, err := db.compact.Retain(ctx, cuttable{db.head}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	retain()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.add(1000 * 24 * time.Hour)
+	db = start(t, o)
+	defer db.Close()
+	retain()
+	if _, err := db.Get(ctx, "x"); err != nil {
+		t.Fatalf("deleted on the word of a clock that jumped: %v", err)
+	}
+}
+
+func TestOverflowRejectIsAllOrNothing(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.HeadMaxRecords, o.OnOverflow = 3, OverflowReject
+	db := start(t, o) // no cutter: nothing makes room
+	defer db.Close()
+	mustAppend(t, db, started("a", noon), started("b", noon))
+	_, err := db.Append(context.Background(), []Record{started("c", noon), started("d", noon)})
+	if !errors.Is(err, ErrOverloaded) {
+		t.Fatal(err)
+	}
+	if _, err := db.Get(context.Background(), "c"); !errors.Is(err, ErrNotFound) {
+		t.Fatal("a part of a refused request was stored")
+	}
+	mustAppend(t, db, started("c", noon), finished("a", noon))
+}
+
+func TestOverflowDropsTheOldest(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.HeadMaxRecords = 1
+	db := start(t, o) // no cutter: cutting cannot keep up
+	mustAppend(t, db, finished("a", noon))
+	if out := mustAppend(t, db, finished("b", noon)); out.Dropped != 0 {
+		t.Fatalf("%+v: dropped counts lines of the request", out)
+	}
+	if _, err := db.Get(context.Background(), "a"); !errors.Is(err, ErrNotFound) {
+		t.Fatal("the oldest is still there")
+	}
+	h := db.Health()
+	if h.DroppedTotal != 1 || h.HeadRecords != 1 {
+		t.Fatalf("%+v", h)
+	}
+	page, err := db.Select(context.Background(), Query{Limit: 10})
+	if err != nil || page.Coverage.Complete || len(page.Coverage.Gaps) != 1 || page.Coverage.Gaps[0].Count != 1 {
+		t.Fatalf("%+v %v", page.Coverage, err)
+	}
+	db.crash(t)
+	db = start(t, o)
+	defer db.Close()
+	if _, err := db.Get(context.Background(), "a"); !errors.Is(err, ErrNotFound) {
+		t.Fatal("a replay brings back what was dropped")
+	}
+}
+
+// With a cutter, a head of one record is slow and loses nothing.
+func TestSmallestHead(t *testing.T) {
+	o := DefaultOptions()
+	o.Dir, o.HeadMaxRecords = t.TempDir(), 1
+	db := running(t, o)
+	now := time.Now()
+	for i := range 20 {
+		if out := mustAppend(t, db, finished(fmt.Sprint("f", i), now), started(fmt.Sprint("s", i), now)); out.Dropped != 0 {
+			t.Fatalf("%+v", out)
+		}
+	}
+	page, err := db.Select(context.Background(), Query{Limit: 100})
+	if err != nil || len(page.Invocations) != 40 || db.Health().DroppedTotal != 0 {
+		t.Fatalf("%d of 40, %+v, %v", len(page.Invocations), db.Health(), err)
+	}
+}
+
+func TestLockedAndReadOnly(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := start(t, o)
+	defer db.Close()
+	if _, err := Open(o); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+		t.Fatalf("a second daemon: %v", err)
+	}
+	mustAppend(t, db, finished("cut", noon.Add(-24*time.Hour)), finished("sealed", noon.Add(-48*time.Hour)))
+	ctx := context.Background()
+	if _, err := db.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, db, finished("live", noon))
+	if _, err := db.Cut(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, db, finished("head", noon), started("open", noon))
+	beside, err := OpenReadOnly(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer beside.Close()
+	for _, id := range []string{"cut", "sealed", "live", "head", "open"} {
+		if _, err := beside.Get(ctx, id); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	if _, err := beside.Append(ctx, []Record{finished("x", noon)}); !errors.Is(err, ErrReadOnly) {
+		t.Fatal(err)
+	}
+	var found []Finding
+	if err := beside.Verify(ctx, nil, func(f Finding) { found = append(found, f) }); err != nil || len(found) > 0 {
+		t.Fatalf("%v %+v", err, found)
+	}
+}
+
+// Writers, readers, cuts and seals at once, with the loops of Run: a client
+// always reads its own acknowledged write, and a walk shows each id once.
+func TestConcurrentUse(t *testing.T) {
+	o := DefaultOptions()
+	o.Dir, o.HeadMaxRecords, o.CutInterval, o.Settle, o.SealDelay = t.TempDir(), 500, 20*time.Millisecond, 0, 0
+	o.WALSync = "never"
+	db := running(t, o)
+	ctx := context.Background()
+	var wg sync.WaitGroup
+	var stop atomic.Bool
+	fail := func(format string, args ...any) {
+		stop.Store(true)
+		t.Errorf(format, args...)
+	}
+	for w := range 3 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(w), 1))
+			for i := range 150 {
+				if stop.Load() {
+					return
+				}
+				at := time.Now().Add(-time.Duration(r.IntN(4)) * 24 * time.Hour)
+				id := fmt.Sprintf("w%d-%d", w, r.IntN(300))
+				recs := []Record{started(id, at.Add(-time.Second))}
+				if r.IntN(3) > 0 {
+					recs = append(recs, finished(id, at))
+				}
+				if _, err := db.Append(ctx, recs); err != nil {
+					fail("append: %v", err)
+				}
+				got, err := db.Get(ctx, id)
+				if err != nil || len(recs) == 2 && !got.State.Finished() {
+					fail("step %d: %s after its acknowledgement: %v %v", i, id, got.State, err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				page, err := db.Select(ctx, Query{Limit: 1000, Details: true})
+				if err != nil {
+					fail("select: %v", err)
+					return
+				}
+				seen := map[string]bool{}
+				for i, v := range page.Invocations {
+					if seen[v.TaskID] || i > 0 && page.Invocations[i-1].Key().Compare(v.Key()) <= 0 {
+						fail("%s is shown twice or out of order", v.TaskID)
+						return
+					}
+					seen[v.TaskID] = true
+				}
+			}
+		})
+	}
+	readers.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if _, err := db.Cut(ctx, true); err != nil {
+				fail("cut and seal: %v", err)
+				return
+			}
+		}
+	})
+	wg.Wait()
+	readers.Wait()
+}

@@ -1,0 +1,223 @@
+package rollup
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"daybook/tsdb/task"
+)
+
+// ErrDamaged is returned for bytes that no AppendBinary has written.
+var ErrDamaged = errors.New("not an encoded rollup")
+
+// maxCount bounds every decoded number of invocations: it is more than a
+// century of them, and 65 000 such rollups merge without overflow.
+const maxCount = 1 << 48
+
+// maxInterned bounds the names that a Decoder remembers.
+const maxInterned = 4096
+
+// Decoder reads encoded rollups. It reuses memory between calls and hands out
+// one copy of each name. The zero Decoder is ready.
+type Decoder struct {
+	names   map[string]string
+	scratch Rollup
+}
+
+// Decode replaces r by what b encodes. On an error r is empty. It allocates no
+// more than a small multiple of len(b).
+func (d *Decoder) Decode(r *Rollup, b []byte) error {
+	r.Reset()
+	p := parser{b: b, d: d}
+	if v := p.byte(); v != codecVersion && len(b) > 0 {
+		return fmt.Errorf("version %d: %w", v, ErrDamaged)
+	}
+	p.rollup(r)
+	if p.bad || len(p.b) != 0 {
+		r.Reset()
+		return ErrDamaged
+	}
+	return nil
+}
+
+// Merge adds what b encodes to r, which stays as it was on an error.
+func (d *Decoder) Merge(r *Rollup, b []byte) error {
+	if err := d.Decode(&d.scratch, b); err != nil {
+		return err
+	}
+	r.Merge(&d.scratch)
+	return nil
+}
+
+// Decode reads what AppendBinary wrote.
+func Decode(b []byte) (Rollup, error) {
+	var d Decoder
+	var r Rollup
+	err := d.Decode(&r, b)
+	return r, err
+}
+
+func (d *Decoder) intern(b []byte) string {
+	if s, ok := d.names[string(b)]; ok {
+		return s
+	}
+	if d.names == nil || len(d.names) >= maxInterned {
+		d.names = make(map[string]string)
+	}
+	s := string(b)
+	d.names[s] = s
+	return s
+}
+
+// parser consumes bytes; bad once it ran short or met what no encoder writes.
+type parser struct {
+	b   []byte
+	d   *Decoder
+	bad bool
+}
+
+func (p *parser) byte() byte {
+	if p.bad || len(p.b) == 0 {
+		p.bad = true
+		return 0
+	}
+	c := p.b[0]
+	p.b = p.b[1:]
+	return c
+}
+
+// uvarint reads a number in its shortest form: equal rollups have equal bytes.
+func (p *parser) uvarint() uint64 {
+	if len(p.b) > 0 && p.b[0] < 0x80 && !p.bad {
+		n := uint64(p.b[0])
+		p.b = p.b[1:]
+		return n
+	}
+	var n uint64
+	for shift := 0; shift < 64; shift += 7 {
+		c := p.byte()
+		if shift == 63 && c > 1 || shift > 0 && c == 0 {
+			break
+		}
+		n |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return n
+		}
+	}
+	p.bad = true
+	return 0
+}
+
+// positive reads a number from 1 to limit.
+func (p *parser) positive(limit uint64) uint64 {
+	n := p.uvarint()
+	if n == 0 || n > limit {
+		p.bad = true
+		return 0
+	}
+	return n
+}
+
+func (p *parser) rollup(r *Rollup) {
+	mask := p.uvarint()
+	if mask >= hasEnd {
+		p.bad = true
+	}
+	for i := range r.States {
+		if mask&(1<<i) != 0 {
+			r.States[i] = p.positive(maxCount)
+		}
+	}
+	total := r.Total()
+	if total > maxCount {
+		p.bad = true
+	}
+	if mask&hasGivenUp != 0 {
+		r.GivenUp = p.positive(total)
+	}
+	if mask&hasRetries != 0 {
+		r.Retries = p.positive(math.MaxInt64)
+	}
+	if mask&hasRuntime != 0 {
+		p.sketch(&r.Runtime, total)
+	}
+	if mask&hasWait != 0 {
+		p.sketch(&r.Wait, total)
+	}
+	if mask&hasWorkers != 0 {
+		p.top(&r.Workers, total)
+	}
+	if mask&hasQueues != 0 {
+		p.top(&r.Queues, total)
+	}
+	if mask&hasExceptions != 0 {
+		p.top(&r.Exceptions, total)
+	}
+}
+
+// sketch reads a sketch of at most total durations.
+func (p *parser) sketch(s *Sketch, total uint64) {
+	n := p.positive(min(total, maxIndex+1))
+	next := uint64(0)
+	for ; n > 0 && !p.bad; n-- {
+		token := p.uvarint()
+		if token&1 == 0 {
+			next += min(token>>1, maxIndex+1)
+			if token == 0 {
+				p.bad = true
+			}
+			token = p.uvarint()
+		}
+		count := token >> 1
+		if token&1 == 0 || count == 0 || count > total || next > maxIndex {
+			p.bad = true
+			return
+		}
+		s.bins = append(s.bins, bin{n: count, index: int32(next)})
+		s.count += count
+		next++
+	}
+	least := p.uvarint()
+	spread, total128 := uint64(0), sum{lo: least}
+	if s.count != 1 {
+		spread = p.uvarint()
+		total128.hi = p.uvarint()
+		total128.lo = p.uvarint()
+	}
+	if s.count > total || least > math.MaxInt64 || spread > math.MaxInt64-least {
+		p.bad = true
+		return
+	}
+	s.min, s.max, s.sum = int64(least), int64(least+spread), total128
+}
+
+// top reads a Top of at most total occurrences.
+func (p *parser) top(t *Top, total uint64) {
+	n := int(p.positive(TopNames))
+	last, seen, zero := "", uint64(0), false
+	for i := 0; i < n && !p.bad; i++ {
+		size := p.positive(task.MaxName)
+		if p.bad || size > uint64(len(p.b)) {
+			p.bad = true
+			return
+		}
+		name := p.d.intern(p.b[:size])
+		p.b = p.b[size:]
+		count := p.uvarint()
+		if name <= last || count > total {
+			p.bad = true
+			return
+		}
+		t.entries = append(t.entries, entry{name, count})
+		t.text += len(name)
+		last, seen, zero = name, seen+count, zero || count == 0
+	}
+	if n == TopNames {
+		t.other = p.uvarint()
+	}
+	// A name without occurrences only holds the place of others that have some.
+	if t.other > total || seen+t.other > total || zero && t.other == 0 {
+		p.bad = true
+	}
+}

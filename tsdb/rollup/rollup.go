@@ -1,0 +1,158 @@
+package rollup
+
+import (
+	"errors"
+
+	"daybook/tsdb/task"
+)
+
+// errNotContained is returned when something is to be taken away that is not
+// there: the two sides do not speak of the same rows.
+var errNotContained = errors.New("what is to be subtracted is not contained")
+
+// Counts are the exact counters of a Rollup.
+type Counts struct {
+	States  [task.StateSuccess + 1]uint64 // invocations by their latest state
+	GivenUp uint64                        // of those: given up unfinished
+	Retries uint64                        // attempts beyond the first
+}
+
+// Total is the number of invocations.
+func (c *Counts) Total() uint64 {
+	var n uint64
+	for _, s := range c.States {
+		n += s
+	}
+	return n
+}
+
+// FailureRate is failures over failures and successes; 0 without any.
+func (c *Counts) FailureRate() float64 {
+	failed, succeeded := c.States[task.StateFailure], c.States[task.StateSuccess]
+	if failed == 0 {
+		return 0
+	}
+	return float64(failed) / float64(failed+succeeded)
+}
+
+func (c *Counts) add(v *task.Invocation) {
+	state := v.State
+	if state > task.StateSuccess {
+		state = task.StateUnknown
+	}
+	c.States[state]++
+	if v.GivenUpAt != 0 && !v.State.Finished() {
+		c.GivenUp++
+	}
+	c.Retries += uint64(max(v.Retries, 0))
+}
+
+func (c *Counts) merge(o *Counts) {
+	for i := range c.States {
+		c.States[i] += o.States[i]
+	}
+	c.GivenUp += o.GivenUp
+	c.Retries += o.Retries
+}
+
+func (c *Counts) subtract(o *Counts) error {
+	for i := range c.States {
+		if c.States[i] < o.States[i] {
+			return errNotContained
+		}
+		c.States[i] -= o.States[i]
+	}
+	if c.GivenUp < o.GivenUp || c.Retries < o.Retries {
+		return errNotContained
+	}
+	c.GivenUp -= o.GivenUp
+	c.Retries -= o.Retries
+	return nil
+}
+
+// Rollup is what is known of the invocations of one task in one bucket. The
+// zero Rollup is empty.
+type Rollup struct {
+	Counts
+	Runtime    Sketch // of those whose runtime is known
+	Wait       Sketch // of those whose wait in the queue is known
+	Workers    Top    // worker groups
+	Queues     Top
+	Exceptions Top // types
+}
+
+// Add counts an invocation. Which task and bucket it belongs to is the
+// caller's business.
+func (r *Rollup) Add(v *task.Invocation) {
+	r.add(v, task.WorkerGroup(v.Worker))
+}
+
+func (r *Rollup) add(v *task.Invocation, group string) {
+	r.Counts.add(v)
+	if v.Outcome.HasRuntime {
+		r.Runtime.Add(v.Outcome.Runtime)
+	}
+	if wait, ok := v.WaitMicros(); ok {
+		r.Wait.Add(wait)
+	}
+	r.Workers.Add(group)
+	r.Queues.Add(v.Queue)
+	if v.State != task.StateSuccess {
+		r.Exceptions.Add(v.Outcome.ExceptionType)
+	}
+}
+
+// Merge adds everything in o, which it does not change.
+func (r *Rollup) Merge(o *Rollup) {
+	r.Counts.merge(&o.Counts)
+	r.Runtime.Merge(&o.Runtime)
+	r.Wait.Merge(&o.Wait)
+	r.Workers.Merge(&o.Workers)
+	r.Queues.Merge(&o.Queues)
+	r.Exceptions.Merge(&o.Exceptions)
+}
+
+// Subtract takes away o, which must be of invocations that were added to r. An
+// error says that they were not; r is of no more use then.
+func (r *Rollup) Subtract(o *Rollup) error {
+	return errors.Join(
+		r.Counts.subtract(&o.Counts),
+		r.Runtime.Subtract(&o.Runtime),
+		r.Wait.Subtract(&o.Wait),
+		r.Workers.Subtract(&o.Workers),
+		r.Queues.Subtract(&o.Queues),
+		r.Exceptions.Subtract(&o.Exceptions),
+	)
+}
+
+// Empty reports whether r is of no invocation.
+func (r *Rollup) Empty() bool { return r.Total() == 0 }
+
+// Equal reports whether r and o encode to the same bytes.
+func (r *Rollup) Equal(o *Rollup) bool {
+	return r.Counts == o.Counts && r.Runtime.equal(&o.Runtime) && r.Wait.equal(&o.Wait) &&
+		r.Workers.equal(&o.Workers) && r.Queues.equal(&o.Queues) && r.Exceptions.equal(&o.Exceptions)
+}
+
+// Agrees reports whether r, a result of Subtract, may be of the invocations
+// that exact was made from: it differs at most in what Subtract cannot know.
+func (r *Rollup) Agrees(exact *Rollup) bool {
+	return r.Counts == exact.Counts && r.Runtime.agrees(&exact.Runtime) && r.Wait.agrees(&exact.Wait) &&
+		r.Workers.agrees(&exact.Workers) && r.Queues.agrees(&exact.Queues) && r.Exceptions.agrees(&exact.Exceptions)
+}
+
+// Clone returns a copy that shares nothing that changes.
+func (r *Rollup) Clone() Rollup {
+	return Rollup{Counts: r.Counts, Runtime: r.Runtime.clone(), Wait: r.Wait.clone(),
+		Workers: r.Workers.clone(), Queues: r.Queues.clone(), Exceptions: r.Exceptions.clone()}
+}
+
+// Reset empties r and keeps its memory.
+func (r *Rollup) Reset() {
+	r.Counts = Counts{}
+	r.Runtime.reset()
+	r.Wait.reset()
+	r.Workers.reset()
+	r.Queues.reset()
+	r.Exceptions.reset()
+}

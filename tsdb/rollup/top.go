@@ -1,0 +1,247 @@
+package rollup
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"daybook/tsdb/task"
+)
+
+// TopNames is how many names a Top keeps apart. It is part of the format:
+// rollups of different bounds do not merge associatively.
+const TopNames = 128
+
+// Top counts names: workers, queues, exception types. The zero Top is empty.
+//
+// Of the names it has ever been told it keeps the TopNames whose (hash, name)
+// is least; the rest are counted together in other. A name that is among the
+// least of everything is among the least of every part it occurs in, so its
+// count is exact however the parts were merged, and it is exact after
+// Subtract. Keeping the most frequent ones instead would be neither: what is
+// rare in each part may be frequent in all.
+type Top struct {
+	entries []entry // ascending name; n is 0 only while other is not
+	other   uint64
+	worst   string // the greatest (hash, name) of a full Top; "" if not known
+	text    int    // bytes of names
+}
+
+type entry struct {
+	name string
+	n    uint64
+}
+
+// before orders names by hash: an order that no count and no arrival changes.
+func before(a, b string) bool {
+	if c := cmp.Compare(task.HashID(a), task.HashID(b)); c != 0 {
+		return c < 0
+	}
+	return a < b
+}
+
+// Add counts a name once; the empty name says that none is known.
+func (t *Top) Add(name string) {
+	if name == "" {
+		return
+	}
+	i, found := t.find(name)
+	switch {
+	case found:
+		t.entries[i].n++
+	case len(t.entries) < TopNames:
+		// The name may be a part of a whole decoded record; that must not stay.
+		t.insert(i, entry{strings.Clone(name), 1})
+	case before(t.findWorst(), name):
+		t.other++
+	default:
+		t.insert(i, entry{strings.Clone(name), 1})
+		t.shrink()
+	}
+}
+
+func (t *Top) find(name string) (int, bool) {
+	lo, hi := 0, len(t.entries)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if t.entries[mid].name < name {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo, lo < len(t.entries) && t.entries[lo].name == name
+}
+
+func (t *Top) insert(i int, e entry) {
+	t.entries = slices.Insert(t.entries, i, e)
+	t.text += len(e.name)
+	t.worst = ""
+}
+
+func (t *Top) findWorst() string {
+	if t.worst == "" {
+		for i := range t.entries {
+			if t.worst == "" || before(t.worst, t.entries[i].name) {
+				t.worst = t.entries[i].name
+			}
+		}
+	}
+	return t.worst
+}
+
+// shrink lets go of the names beyond the bound.
+func (t *Top) shrink() {
+	for len(t.entries) > TopNames {
+		i, _ := t.find(t.findWorst())
+		t.other += t.entries[i].n
+		t.text -= len(t.entries[i].name)
+		t.entries = slices.Delete(t.entries, i, i+1)
+		t.worst = ""
+	}
+	t.dropZeros()
+}
+
+// dropZeros removes the names that Subtract has emptied. While others were let
+// go, they hold their place: the names behind them are not known.
+func (t *Top) dropZeros() {
+	if t.other != 0 {
+		return
+	}
+	t.entries = slices.DeleteFunc(t.entries, func(e entry) bool {
+		if e.n == 0 {
+			t.text -= len(e.name)
+			t.worst = ""
+		}
+		return e.n == 0
+	})
+}
+
+// Merge adds everything in o, which it does not change.
+func (t *Top) Merge(o *Top) {
+	t.other += o.other
+	missing, i := 0, 0
+	for j := range o.entries {
+		e := &o.entries[j]
+		for i < len(t.entries) && t.entries[i].name < e.name {
+			i++
+		}
+		if i < len(t.entries) && t.entries[i].name == e.name {
+			t.entries[i].n += e.n
+			continue
+		}
+		missing++
+	}
+	if missing > 0 {
+		t.mergeMissing(o.entries, missing)
+	}
+	t.shrink()
+}
+
+func (t *Top) mergeMissing(o []entry, missing int) {
+	i := len(t.entries) - 1
+	t.entries = slices.Grow(t.entries, missing)[:len(t.entries)+missing]
+	w := len(t.entries) - 1
+	for j := len(o) - 1; w > i; j-- {
+		for i >= 0 && t.entries[i].name > o[j].name {
+			t.entries[w] = t.entries[i]
+			i, w = i-1, w-1
+		}
+		if i >= 0 && t.entries[i].name == o[j].name {
+			continue // added by Merge
+		}
+		t.entries[w] = o[j]
+		t.text += len(o[j].name)
+		w--
+	}
+	t.worst = ""
+}
+
+// Subtract takes away o, which must be of occurrences that are in t. On an
+// error t is of no more use.
+func (t *Top) Subtract(o *Top) error {
+	gone := o.other
+	for _, e := range o.entries {
+		i, found := t.find(e.name)
+		switch {
+		case !found:
+			gone += e.n // it was let go of here
+		case t.entries[i].n < e.n:
+			return errNotContained
+		default:
+			t.entries[i].n -= e.n
+		}
+	}
+	if gone > t.other {
+		return errNotContained
+	}
+	t.other -= gone
+	t.dropZeros()
+	return nil
+}
+
+// total is how many occurrences were counted.
+func (t *Top) total() uint64 {
+	n := t.other
+	for i := range t.entries {
+		n += t.entries[i].n
+	}
+	return n
+}
+
+// agrees reports whether t counts what exact counts. After Subtract a Top that
+// had let names go may know fewer of them, never others or other counts.
+func (t *Top) agrees(exact *Top) bool {
+	for _, e := range t.entries {
+		i, found := exact.find(e.name)
+		if e.n != 0 && (!found || exact.entries[i].n != e.n) {
+			return false
+		}
+	}
+	return t.total() == exact.total() && (t.other != 0 || len(t.entries) == len(exact.entries))
+}
+
+func (t *Top) equal(o *Top) bool { return t.other == o.other && slices.Equal(t.entries, o.entries) }
+
+func (t *Top) clone() Top {
+	c := *t
+	c.entries = slices.Clone(t.entries)
+	return c
+}
+
+// reset empties t and keeps its memory.
+func (t *Top) reset() {
+	clear(t.entries)
+	*t = Top{entries: t.entries[:0]}
+}
+
+// Count is a name and how often it occurred.
+type Count struct {
+	Name  string
+	Count uint64
+}
+
+// Ranking is the head of a Top.
+type Ranking struct {
+	Named []Count // the most frequent first, then by name
+	Other uint64  // all occurrences that are not in Named
+}
+
+// Rank lists the n most frequent of the names that were kept apart.
+func (t *Top) Rank(n int) Ranking {
+	r := Ranking{Other: t.other, Named: make([]Count, 0, len(t.entries))}
+	for _, e := range t.entries {
+		if e.n > 0 {
+			r.Named = append(r.Named, Count{e.name, e.n})
+		}
+	}
+	slices.SortFunc(r.Named, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Name, b.Name))
+	})
+	n = max(n, 0)
+	for i := n; i < len(r.Named); i++ {
+		r.Other += r.Named[i].Count
+	}
+	r.Named = r.Named[:min(n, len(r.Named))]
+	return r
+}
