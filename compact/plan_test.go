@@ -8,7 +8,7 @@ import (
 	"daybook/tsdb/task"
 )
 
-func day(s string) task.Day {
+func theDay(s string) task.Day {
 	d, err := task.ParseDay(s)
 	if err != nil {
 		panic(err)
@@ -25,7 +25,7 @@ func at(s string) time.Time {
 }
 
 func TestPlanSeal(t *testing.T) {
-	yesterday := day("2026-11-22")
+	yesterday := theDay("2026-11-22")
 	for _, c := range []struct {
 		name  string
 		now   string
@@ -63,15 +63,15 @@ func TestPlanRetention(t *testing.T) {
 		t.Errorf("a retention of 0 has the floor %s", f)
 	}
 	floor := floorOf(now, 48*time.Hour)
-	if floor != day("2026-11-21") {
+	if floor != theDay("2026-11-21") {
 		t.Errorf("floor %s", floor)
 	}
-	days := []task.Day{day("2026-11-23"), day("2026-11-20"), day("2026-11-21"), day("2026-11-19")}
-	if got := planRetention(now, days, floor); !slices.Equal(got, []task.Day{day("2026-11-19"), day("2026-11-20")}) {
+	days := []task.Day{theDay("2026-11-23"), theDay("2026-11-20"), theDay("2026-11-21"), theDay("2026-11-19")}
+	if got := planRetention(now, days, floor); !slices.Equal(got, []task.Day{theDay("2026-11-19"), theDay("2026-11-20")}) {
 		t.Errorf("%v", got)
 	}
 	// Whatever the floor, today and later stay.
-	if got := planRetention(now, days, day("2027-01-01")); slices.Contains(got, day("2026-11-23")) {
+	if got := planRetention(now, days, theDay("2027-01-01")); slices.Contains(got, theDay("2026-11-23")) {
 		t.Errorf("today goes: %v", got)
 	}
 }
