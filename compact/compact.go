@@ -57,6 +57,8 @@ type Options struct {
 	FilterBytes   int64         // resident part of the id filters of sealed days
 	SealDelay     time.Duration // after UTC midnight
 	RetentionTime time.Duration // 0 keeps for ever
+	RetentionSize int64         // bytes of everything under Dir; 0 is no cap
+	DiskUsage     float64       // percent of the file system in use at which days go; 0 is no limit
 	By            string        // who seals: name and version
 	LastSeen      time.Time     // when the clock was last seen by a daemon here; zero if never
 }
@@ -79,6 +81,8 @@ type Compactor struct {
 	nextSeq    int
 	unreadable map[string]error
 	guard      clockGuard
+	pending    *pendingFree // the last deletion for the disk's sake, until the disk shows it
+	pressure   string       // what is over its limit and cannot be helped by deleting; empty if nothing
 	retiring   sync.WaitGroup
 }
 

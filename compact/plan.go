@@ -98,3 +98,37 @@ func (g *clockGuard) look(now time.Time) (jumped, paused bool) {
 	g.seen = now
 	return jumped, now.Before(g.paused)
 }
+
+// victim is something that retention can delete: a day, or a snapshot.
+type victim struct {
+	day      task.Day
+	snapshot string // its directory; empty for a day
+	frees    int64  // bytes that deleting it gives back
+}
+
+// planSpace returns the victims, of those offered in the order in which they
+// would go, that bring a total down by excess bytes; what frees nothing is
+// passed over. enough says whether they do: where they do not, and the excess
+// is other people's, deleting would be in vain.
+func planSpace(excess int64, offered []victim) (chosen []victim, enough bool) {
+	var freed int64
+	for _, v := range offered {
+		if freed >= excess {
+			break
+		}
+		if v.frees > 0 {
+			chosen = append(chosen, v)
+			freed += v.frees
+		}
+	}
+	return chosen, freed >= excess
+}
+
+// diskExcess is how many bytes have to go for a file system to be used no more
+// than percent.
+func diskExcess(d disk, percent float64) int64 {
+	if percent <= 0 || d.size <= 0 {
+		return 0
+	}
+	return max(0, d.used-int64(percent/100*float64(d.size)))
+}

@@ -99,3 +99,30 @@ func TestClockGuard(t *testing.T) {
 		t.Error("the pause is over")
 	}
 }
+
+func TestPlanSpace(t *testing.T) {
+	offered := []victim{{snapshot: "a", frees: 0}, {day: 1, frees: 10}, {day: 2, frees: 0}, {day: 3, frees: 30}, {day: 4, frees: 100}}
+	for _, c := range []struct {
+		excess int64
+		want   []task.Day
+		enough bool
+	}{
+		{0, nil, true},
+		{5, []task.Day{1}, true},
+		{11, []task.Day{1, 3}, true},
+		{140, []task.Day{1, 3, 4}, true},
+		{141, []task.Day{1, 3, 4}, false},
+	} {
+		chosen, enough := planSpace(c.excess, offered)
+		var got []task.Day
+		for _, v := range chosen {
+			got = append(got, v.day)
+		}
+		if !slices.Equal(got, c.want) || enough != c.enough {
+			t.Errorf("excess %d: %v %v", c.excess, got, enough)
+		}
+	}
+	if diskExcess(disk{size: 1000, used: 950}, 90) != 50 || diskExcess(disk{size: 1000, used: 900}, 90) != 0 || diskExcess(disk{size: 1000, used: 999}, 0) != 0 {
+		t.Error("diskExcess")
+	}
+}

@@ -27,6 +27,9 @@ func (db *DB) Health() Health {
 	if until := db.compact.Paused(); !until.IsZero() {
 		reason("the clock has jumped: deletion by age is paused until %s", until.UTC().Format(time.RFC3339))
 	}
+	if p := db.compact.Pressure(); p != "" {
+		reason("%s", p)
+	}
 	if db.ready.Load() && !db.closed.Load() {
 		st := db.head.Stats()
 		h.HeadRecords, h.HeadBytes, h.Rows, h.Oldest = st.Records, st.Bytes+st.Inflight, st.Records, st.Oldest
@@ -34,6 +37,9 @@ func (db *DB) Health() Health {
 		defer view.Release()
 		rows, exact := view.Rows()
 		h.Rows, h.RowsExact = h.Rows+rows, exact
+		if p := db.compact.Parked(); p != nil {
+			h.Rows += p.Rows()
+		}
 		for _, f := range view.Days() {
 			if at := oldestOf(f); at != 0 && (h.Oldest == 0 || at < h.Oldest) {
 				h.Oldest = at

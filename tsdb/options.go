@@ -32,6 +32,8 @@ type Options struct {
 	MaxFuture     time.Duration // events further ahead are refused
 	MaxPast       time.Duration // older events are refused, also without retention by age
 	RetentionTime time.Duration // 0 keeps for ever
+	RetentionSize int64         // bytes of everything under Dir; 0 is no cap
+	DiskUsage     float64       // percent of the file system in use at which the oldest day goes; 0 is no limit
 }
 
 // DefaultOptions are the defaults of the contract.
@@ -40,9 +42,12 @@ func DefaultOptions() Options {
 		HeadMaxRecords: 200_000, HeadMaxBytes: 128 << 20, FilterBytes: 256 << 20, OnOverflow: OverflowDropOldest,
 		CutInterval: 10 * time.Second, Settle: 2 * time.Second, OpenTimeout: 24 * time.Hour,
 		WALSync: "always", WALSyncInterval: time.Second,
-		SealDelay: time.Hour, MaxFuture: time.Hour, MaxPast: 400 * 24 * time.Hour, RetentionTime: 15 * 24 * time.Hour,
+		SealDelay: time.Hour, MaxFuture: time.Hour, MaxPast: 400 * 24 * time.Hour, RetentionTime: 15 * 24 * time.Hour, DiskUsage: 90,
 	}
 }
+
+// minRetentionSize leaves room for the log and a live file.
+const minRetentionSize = 16 << 20
 
 // validate reports everything that is wrong at once.
 func (o *Options) validate() error {
@@ -67,5 +72,7 @@ func (o *Options) validate() error {
 	bad(o.MaxFuture < 0, "--ingest.max-future is negative")
 	bad(o.MaxPast <= 0, "--ingest.max-past is %s, must be more than 0", o.MaxPast)
 	bad(o.RetentionTime < 0, "--retention.time is negative")
+	bad(o.RetentionSize < 0 || o.RetentionSize > 0 && o.RetentionSize < minRetentionSize, "--retention.size is %d bytes, must be 0 (off) or at least %d", o.RetentionSize, minRetentionSize)
+	bad(o.DiskUsage < 0 || o.DiskUsage > 100, "--retention.disk-usage is %g, must be a percentage from 0 (off) to 100", o.DiskUsage)
 	return errors.Join(errs...)
 }

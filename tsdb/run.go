@@ -16,6 +16,7 @@ import (
 const (
 	sealInterval   = 2 * time.Second
 	retainInterval = time.Minute
+	spaceInterval  = 3 * time.Second
 	// pressurePause keeps the cutter from spinning when what fills the head
 	// cannot be cut yet.
 	pressurePause = 50 * time.Millisecond
@@ -44,7 +45,7 @@ func (db *DB) Run(ctx context.Context) error {
 	}
 	db.ready.Store(true)
 	var wg sync.WaitGroup
-	for _, loop := range []func(context.Context){db.cutLoop, db.sealLoop, db.retainLoop, db.logLoop} {
+	for _, loop := range []func(context.Context){db.cutLoop, db.sealLoop, db.retainLoop, db.spaceLoop, db.logLoop} {
 		wg.Go(func() { loop(ctx) })
 	}
 	wg.Wait()
@@ -263,6 +264,15 @@ func (db *DB) retainLoop(ctx context.Context) {
 	}
 	retain()
 	every(ctx, retainInterval, retain)
+}
+
+// spaceLoop deletes what there is no room for.
+func (db *DB) spaceLoop(ctx context.Context) {
+	every(ctx, spaceInterval, func() {
+		if _, err := db.compact.RetainSpace(ctx, cuttable{db.head}); err != nil && ctx.Err() == nil {
+			level.Error(db.logger).Log("msg", "retention by size: it will be tried again", "err", err)
+		}
+	})
 }
 
 func (db *DB) logLoop(ctx context.Context) {

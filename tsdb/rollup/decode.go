@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"daybook/tsdb/task"
 )
@@ -89,24 +90,37 @@ func (p *parser) byte() byte {
 
 // uvarint reads a number in its shortest form: equal rollups have equal bytes.
 func (p *parser) uvarint() uint64 {
-	if len(p.b) > 0 && p.b[0] < 0x80 && !p.bad {
-		n := uint64(p.b[0])
-		p.b = p.b[1:]
-		return n
+	n, at := uvarint(p.b, 0)
+	if p.bad || at > len(p.b) {
+		p.bad = true
+		return 0
 	}
+	p.b = p.b[at:]
+	return n
+}
+
+// uvarint reads the number at b[at:] and returns where the next one is; that
+// is beyond the end if there is none. Most numbers are of one byte.
+func uvarint(b []byte, at int) (uint64, int) {
+	if at < len(b) && b[at] < 0x80 {
+		return uint64(b[at]), at + 1
+	}
+	return longUvarint(b, at)
+}
+
+func longUvarint(b []byte, at int) (uint64, int) {
 	var n uint64
-	for shift := 0; shift < 64; shift += 7 {
-		c := p.byte()
+	for shift := 0; shift < 64 && at < len(b); shift += 7 {
+		c := b[at]
 		if shift == 63 && c > 1 || shift > 0 && c == 0 {
 			break
 		}
 		n |= uint64(c&0x7f) << shift
-		if c < 0x80 {
-			return n
+		if at++; c < 0x80 {
+			return n, at
 		}
 	}
-	p.bad = true
-	return 0
+	return 0, len(b) + 1
 }
 
 // positive reads a number from 1 to limit.
@@ -159,37 +173,52 @@ func (p *parser) rollup(r *Rollup) {
 // sketch reads a sketch of at most total durations.
 func (p *parser) sketch(s *Sketch, total uint64) {
 	n := p.positive(min(total, maxIndex+1))
+	if p.bad || n > uint64(len(p.b)) {
+		p.bad = true
+		return
+	}
+	p.bins(s, int(n), total)
+	least := p.uvarint()
+	spread, exact := uint64(0), sum{lo: least}
+	if s.count != 1 {
+		spread = p.uvarint()
+		exact.hi = p.uvarint()
+		exact.lo = p.uvarint()
+	}
+	if s.count > total || least > math.MaxInt64 || spread > math.MaxInt64-least {
+		p.bad = true
+		return
+	}
+	s.min, s.max, s.sum = int64(least), int64(least+spread), exact
+}
+
+// bins reads n bins. Most of the bytes of a rollup are theirs, so this loop
+// keeps its state to itself.
+func (p *parser) bins(s *Sketch, n int, total uint64) {
+	s.bins = slices.Grow(s.bins, n)[:n]
+	b, at := p.b, 0
 	next := uint64(0)
-	for ; n > 0 && !p.bad; n-- {
-		token := p.uvarint()
+	for i := range s.bins {
+		token, after := uvarint(b, at)
 		if token&1 == 0 {
-			next += min(token>>1, maxIndex+1)
 			if token == 0 {
-				p.bad = true
+				p.bad = true // also at the end
+				return
 			}
-			token = p.uvarint()
+			next += min(token>>1, maxIndex+1)
+			token, after = uvarint(b, after)
 		}
 		count := token >> 1
 		if token&1 == 0 || count == 0 || count > total || next > maxIndex {
 			p.bad = true
 			return
 		}
-		s.bins = append(s.bins, bin{n: count, index: int32(next)})
+		s.bins[i] = bin{n: count, index: int32(next)}
 		s.count += count
 		next++
+		at = after
 	}
-	least := p.uvarint()
-	spread, total128 := uint64(0), sum{lo: least}
-	if s.count != 1 {
-		spread = p.uvarint()
-		total128.hi = p.uvarint()
-		total128.lo = p.uvarint()
-	}
-	if s.count > total || least > math.MaxInt64 || spread > math.MaxInt64-least {
-		p.bad = true
-		return
-	}
-	s.min, s.max, s.sum = int64(least), int64(least+spread), total128
+	p.b = b[at:]
 }
 
 // top reads a Top of at most total occurrences.

@@ -33,23 +33,27 @@ func valueOf(index int32) float64 {
 	return scale.Value(int(index) - 1)
 }
 
-// lowest is the least duration of the bin.
+// slack is more than what logarithm and exponential round, so that the edges
+// of a bin are never inside it.
+const slack = 1e-13
+
+// lowest is at or, by slack, below the least duration of the bin.
 func lowest(index int32) int64 {
 	if index <= 0 {
 		return 0
 	}
-	return micros(math.Ceil(scale.LowerBound(int(index) - 1)))
+	return micros(math.Ceil(scale.LowerBound(int(index)-1) * (1 - slack)))
 }
 
-// highest is the greatest duration of the bin.
+// highest is at or, by slack, above the greatest duration of the bin.
 func highest(index int32) int64 {
 	if index <= 0 {
 		return 0
 	}
-	return micros(math.Ceil(scale.LowerBound(int(index))) - 1)
+	return micros(math.Ceil(scale.LowerBound(int(index))*(1+slack)) - 1)
 }
 
-// micros converts without the overflow that the bounds of the last bin have.
+// micros converts without the overflow that the edges of the last bin have.
 func micros(f float64) int64 {
 	if f >= math.MaxInt64 {
 		return math.MaxInt64

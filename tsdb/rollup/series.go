@@ -14,8 +14,9 @@ const MaxPoints = 11_000
 var (
 	// ErrPoints is returned for a range of more than MaxPoints steps.
 	ErrPoints = fmt.Errorf("more than %d points", MaxPoints)
-	// ErrRange is returned for a range that ends before it begins.
-	ErrRange = errors.New("the range ends before it begins")
+	// ErrRange is returned for a range that ends before it begins, or that
+	// does not lie between 1970 and 9999.
+	ErrRange = errors.New("not a range of time between 1970 and 9999")
 )
 
 // Series is the history of one task in steps. The first step is the one that

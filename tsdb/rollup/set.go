@@ -32,7 +32,7 @@ type Key struct {
 // Set is a bounded collection of rollups by task name and bucket. Whatever is
 // added is counted once: in its own rollup; if there are too many names, or
 // seven eighths of the memory are in use, in that of Other and its bucket; and
-// once the memory is used up, in Rest. The sum over all of them is exact.
+// when the memory is nearly used up, in Rest. The sum over all of them is exact.
 type Set struct {
 	width   Width
 	limits  Limits
@@ -114,34 +114,25 @@ func (s *Set) place(name string, at int64, n uint64) *Rollup {
 		return s.last
 	}
 	r, ok := s.rollups[k]
-	if !ok {
-		if r = s.admit(k, n); r == nil {
-			return &s.rest
-		}
-	} else if s.bytes >= s.limits.Bytes {
-		s.folded += n
-		return &s.rest
+	if !ok && (s.Full() || s.names[name] == 0 && len(s.names) >= s.limits.Names) {
+		k.Name = Other
+		r, ok = s.rollups[k]
 	}
-	if ok && s.bytes < s.limits.Bytes-s.limits.Bytes/8 {
+	if s.exhausted() {
+		r, ok, k.Name = &s.rest, true, Other
+	}
+	if !ok {
+		r = s.insert(k)
+	}
+	if k.Name != name {
+		s.folded += n
+	} else if !s.Full() {
 		s.last, s.lastAt = r, k
 	}
 	return r
 }
 
-// admit makes room for a new rollup, or returns the one that takes its place;
-// nil if only Rest is left.
-func (s *Set) admit(k Key, n uint64) *Rollup {
-	known := s.names[k.Name] > 0 || len(s.names) < s.limits.Names
-	if k.Name != Other && (!known || s.bytes >= s.limits.Bytes-s.limits.Bytes/8) {
-		k.Name = Other
-		s.folded += n
-	}
-	if s.bytes >= s.limits.Bytes {
-		return nil
-	}
-	if r, ok := s.rollups[k]; ok {
-		return r
-	}
+func (s *Set) insert(k Key) *Rollup {
 	k.Name = strings.Clone(k.Name)
 	r := &Rollup{}
 	s.rollups[k] = r
@@ -156,7 +147,7 @@ func (s *Set) grown(r *Rollup, before int64) {
 		return // bounded by itself
 	}
 	s.bytes += r.footprint() - before
-	if s.bytes >= s.limits.Bytes-s.limits.Bytes/8 {
+	if s.Full() {
 		s.last = nil // every addition looks at the limits from now on
 	}
 }
@@ -180,8 +171,13 @@ func (s *Set) Get(name string, at int64) *Rollup {
 // the set out does so when Full says so, and Rest stays empty.
 func (s *Set) Rest() *Rollup { return &s.rest }
 
-// Full reports whether what is new is no longer counted apart for want of memory.
-func (s *Set) Full() bool { return s.bytes >= s.limits.Bytes-s.limits.Bytes/8 }
+// Full reports whether new tasks and buckets are no longer counted apart for
+// want of memory.
+func (s *Set) Full() bool { return s.bytes >= s.limits.Bytes/8*7 }
+
+// exhausted is when nothing may grow any more. The last sixteenth is for what
+// one addition may take, and for Rest.
+func (s *Set) exhausted() bool { return s.bytes >= s.limits.Bytes/16*15 }
 
 // Folded is how many invocations were not counted under their own name.
 func (s *Set) Folded() uint64 { return s.folded }

@@ -167,10 +167,11 @@ func (s *Sketch) sameBins(o *Sketch) bool {
 	return s.count == o.count && s.sum == o.sum && slices.Equal(s.bins, o.bins)
 }
 
-// agrees is equal, but for bounds that Subtract left wide.
+// agrees is equal, but for bounds that Subtract left wide: by a bin, or by the
+// slack of its edge.
 func (s *Sketch) agrees(exact *Sketch) bool {
 	return s.sameBins(exact) && s.min <= exact.min && s.max >= exact.max &&
-		indexOf(s.min) == indexOf(exact.min) && indexOf(s.max) == indexOf(exact.max)
+		indexOf(s.min)+1 >= indexOf(exact.min) && indexOf(s.max)-1 <= indexOf(exact.max)
 }
 
 func (s *Sketch) clone() Sketch {

@@ -1,0 +1,172 @@
+package compact
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"daybook/tsdb/task"
+)
+
+// pendingFree is a deletion that the file system has yet to show.
+type pendingFree struct {
+	used  int64 // before it
+	frees int64
+	at    time.Time
+}
+
+// showWait is how long the file system has to show that a deletion has freed
+// something. Others may write as fast as we delete.
+const showWait = time.Minute
+
+// RetainSpace deletes the oldest of what there is, whole files, while the data
+// directory is larger than its cap, or while the file system is fuller than
+// its limit and deleting can help. It needs no free disk. It returns how many
+// days and snapshots went.
+func (c *Compactor) RetainSpace(ctx context.Context, h Head) (int, error) {
+	n, over, err := c.retainSize(ctx, h)
+	if err != nil {
+		return n, err
+	}
+	freed, full, err := c.retainDisk(ctx, h)
+	c.mu.Lock()
+	c.pressure = cmp.Or(over, full)
+	c.mu.Unlock()
+	return n + freed, err
+}
+
+// Pressure says what is over its limit although everything that may be deleted
+// has been; empty if nothing is.
+func (c *Compactor) Pressure() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pressure
+}
+
+func (c *Compactor) retainSize(ctx context.Context, h Head) (n int, over string, err error) {
+	if c.opts.RetentionSize == 0 {
+		return 0, "", nil
+	}
+	for ctx.Err() == nil {
+		s, err := measure(c.dirs.root)
+		if err != nil {
+			return n, "", err
+		}
+		excess := s.total - c.opts.RetentionSize
+		if excess <= 0 {
+			return n, "", nil
+		}
+		chosen, _ := planSpace(excess, c.victims(s))
+		if len(chosen) == 0 {
+			return n, fmt.Sprintf("the data directory has %d bytes, more than --retention.size, and nothing in it is older than today", s.total), nil
+		}
+		if err := c.deleteVictim(ctx, h, chosen[0], "size"); err != nil {
+			return n, "", err
+		}
+		n++
+	}
+	return n, "", ctx.Err()
+}
+
+// retainDisk deletes one victim at most: whether it helped shows on the next
+// call.
+func (c *Compactor) retainDisk(ctx context.Context, h Head) (n int, full string, err error) {
+	if c.opts.DiskUsage == 0 {
+		return 0, "", nil
+	}
+	d, err := diskOf(c.dirs.root)
+	if err != nil {
+		return 0, "", err
+	}
+	excess := diskExcess(d, c.opts.DiskUsage)
+	if excess == 0 || c.notShownYet(d) {
+		return 0, "", nil
+	}
+	s, err := measure(c.dirs.root)
+	if err != nil {
+		return 0, "", err
+	}
+	chosen, enough := planSpace(excess, c.victims(s))
+	if !enough {
+		return 0, fmt.Sprintf("the file system is %.0f %% full and deleting past days would not bring it under %.0f %%: make room, or lower --retention.time", 100*float64(d.used)/float64(d.size), c.opts.DiskUsage), nil
+	}
+	c.mu.Lock()
+	c.pending = &pendingFree{used: d.used, frees: chosen[0].frees, at: c.opts.Now()}
+	c.mu.Unlock()
+	return 1, "", c.deleteVictim(ctx, h, chosen[0], "disk-usage")
+}
+
+// notShownYet reports whether the file system does not show the last deletion.
+func (c *Compactor) notShownYet(d disk) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.pending
+	if p == nil || d.used <= p.used-p.frees/2 || c.opts.Now().Sub(p.at) >= showWait {
+		c.pending = nil
+		return false
+	}
+	return true
+}
+
+// victims are the snapshots, oldest first, then the past days, oldest first.
+func (c *Compactor) victims(s space) []victim {
+	var out []victim
+	snapshots, err := filepath.Glob(filepath.Join(c.dirs.root, "snapshots", "*"))
+	if err != nil {
+		snapshots = nil
+	}
+	slices.Sort(snapshots) // their names are times
+	for _, dir := range snapshots {
+		v := victim{snapshot: dir}
+		for path, frees := range s.frees {
+			if rel, err := filepath.Rel(dir, path); err == nil && filepath.IsLocal(rel) {
+				v.frees += frees
+			}
+		}
+		out = append(out, v)
+	}
+	today := task.DayOf(c.opts.Now().UnixMicro())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var days []victim
+	for d, x := range c.days {
+		if d >= today || x.sealing {
+			continue
+		}
+		v := victim{day: d}
+		if x.sealed != nil {
+			v.frees += s.frees[x.sealed.Path()] // its checksum is not worth counting
+		}
+		if x.live != nil {
+			for _, side := range []string{"", "-wal", "-shm"} {
+				v.frees += s.frees[x.live.Path()+side]
+			}
+		}
+		days = append(days, v)
+	}
+	slices.SortFunc(days, func(a, b victim) int { return cmp.Compare(a.day, b.day) })
+	return append(out, days...)
+}
+
+// deleteVictim deletes one. A day that goes raises the floor, so that it does
+// not come back.
+func (c *Compactor) deleteVictim(ctx context.Context, h Head, v victim, cause string) error {
+	if v.snapshot != "" {
+		level.Info(c.logger).Log("msg", "deleted snapshot", "path", v.snapshot, "cause", cause, "bytes", v.frees)
+		return os.RemoveAll(v.snapshot)
+	}
+	if err := h.LogFloor(v.day + 1); err != nil {
+		level.Warn(c.logger).Log("msg", "the retention floor is not in the log", "err", err)
+	}
+	if err := c.expire(ctx, v.day); err != nil {
+		return err
+	}
+	level.Info(c.logger).Log("msg", "deleted day", "day", v.day, "cause", cause, "bytes", v.frees)
+	return nil
+}

@@ -1,0 +1,107 @@
+package tsdb
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"daybook/tsdb/task"
+)
+
+// fill stores n finished invocations with details that do not compress, at a time.
+func fill(t testing.TB, db *DB, at time.Time, n int) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(uint64(at.Unix()), 1))
+	var noise [300]byte
+	recs := make([]Record, n)
+	for i := range recs {
+		for j := range noise {
+			noise[j] = byte('!' + r.IntN(90))
+		}
+		e := task.Event{TaskID: fmt.Sprint(at.Unix(), "-", i), State: task.StateSuccess, At: at.UnixMicro() + int64(i), Result: string(noise[:]), Retries: task.RetriesUnknown}
+		recs[i] = Record{Invocation: e.Invocation()}
+	}
+	mustAppend(t, db, recs...)
+}
+
+func dayNames(t testing.TB, dir string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, "days", "*.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range found {
+		found[i] = strings.TrimSuffix(filepath.Base(found[i]), ".db")
+	}
+	return strings.Join(found, " ")
+}
+
+func TestRetentionBySize(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.RetentionSize, o.WALSync = 16<<20, "never"
+	db := start(t, o)
+	defer db.Close()
+	ctx := context.Background()
+	for i := 5; i >= 1; i-- {
+		fill(t, db, noon.Add(-time.Duration(i)*24*time.Hour), 10_000)
+		if _, err := db.Cut(ctx, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.head.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	if got := dayNames(t, o.Dir); got != "2026-11-18 2026-11-19 2026-11-20 2026-11-21 2026-11-22" {
+		t.Fatal(got)
+	}
+	// The oldest day has another link: deleting it would free nothing.
+	oldest := filepath.Join(o.Dir, "days", "2026-11-18.db")
+	if err := os.Link(oldest, filepath.Join(t.TempDir(), "linked")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.compact.RetainSpace(ctx, cuttable{db.head}); err != nil {
+		t.Fatal(err)
+	}
+	got := dayNames(t, o.Dir)
+	if !strings.HasPrefix(got, "2026-11-18 ") || strings.Contains(got, "2026-11-19") || !strings.HasSuffix(got, "2026-11-22") {
+		t.Fatalf("%q: the oldest that frees something goes first, and no more than needed", got)
+	}
+	if p := db.compact.Pressure(); p != "" {
+		t.Fatal(p)
+	}
+	// What was deleted for its size does not come back either.
+	if out := mustAppend(t, db, finished("late", noon.Add(-4*24*time.Hour))); len(out.Refused) != 1 {
+		t.Fatal("an event of a deleted day was taken")
+	}
+}
+
+// When today alone is too big, nothing is deleted, and health says so.
+func TestTodayIsNeverDeleted(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.RetentionSize, o.WALSync = 16<<20, "never"
+	db := start(t, o)
+	defer db.Close()
+	ctx := context.Background()
+	for i := range 6 {
+		fill(t, db, noon.Add(time.Duration(i)*time.Second), 10_000)
+		if _, err := db.Cut(ctx, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := db.compact.RetainSpace(ctx, cuttable{db.head}); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	if h := db.Health(); !strings.Contains(strings.Join(h.Reasons, ";"), "--retention.size") {
+		t.Fatalf("%+v", h)
+	}
+	if page, err := db.Select(ctx, Query{Limit: 1}); err != nil || len(page.Invocations) != 1 {
+		t.Fatal("today is gone")
+	}
+}
