@@ -7,7 +7,13 @@ import (
 )
 
 // cuttable shows a Head to package compact, which does not import it.
-type cuttable struct{ h *head.Head }
+type cuttable struct {
+	h    *head.Head
+	thin *thinner
+}
+
+// cuttable is how compact sees the head.
+func (db *DB) cuttable() cuttable { return cuttable{db.head, &db.thin} }
 
 func rowsOf(cs []head.Candidate) []compact.Row {
 	rows := make([]compact.Row, len(cs))
@@ -31,7 +37,13 @@ func (c cuttable) BeginCut(d task.Day, rows []compact.Row, logged bool) compact.
 		}
 	}
 	cut := c.h.BeginCut(d, cs, logged)
-	return compact.Cut{ID: cut.ID, Rows: rowsOf(cut.Candidates), Entry: cut}
+	out := compact.Cut{ID: cut.ID, Rows: rowsOf(cut.Candidates), Entry: cut}
+	if d != compact.Parked {
+		for i := range out.Rows {
+			out.Rows[i].Inv = c.thin.thin(out.Rows[i].Inv)
+		}
+	}
+	return out
 }
 
 func (c cuttable) FinishCut(cut compact.Cut, stored bool) {

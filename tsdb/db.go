@@ -30,6 +30,7 @@ type DB struct {
 	compact *compact.Compactor
 	wal     *wal.Log
 	head    *head.Head
+	thin    thinner
 
 	ready    atomic.Bool
 	closed   atomic.Bool
@@ -134,6 +135,7 @@ func (db *DB) openHead() error {
 		return fmt.Errorf("opening the log: %w", err)
 	}
 	db.head = head.New(db.wal, db.headOptions())
+	db.thin.rate = o.DetailRate
 	return nil
 }
 

@@ -125,7 +125,7 @@ func TestRetentionDeletesWholeDays(t *testing.T) {
 	}
 	retain := func() {
 		t.Helper()
-		if _, err := db.compact.Retain(ctx, cuttable{db.head}); err != nil {
+		if _, err := db.compact.Retain(ctx, db.cuttable()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -174,7 +174,7 @@ func TestClockJumpAcrossRestart(t *testing.T) {
 	mustAppend(t, db, finished("x", noon))
 	ctx := context.Background()
 	retain := func() {
-		if _, err := db.compact.Retain(ctx, cuttable{db.head}); err != nil {
+		if _, err := db.compact.Retain(ctx, db.cuttable()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -369,4 +369,30 @@ func TestConcurrentUse(t *testing.T) {
 	})
 	wg.Wait()
 	readers.Wait()
+}
+
+func TestDetailRate(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.DetailRate = 2
+	db := start(t, o)
+	defer db.Close()
+	rec := func(id string, s task.State, at time.Time) Record {
+		e := task.Event{TaskID: id, TaskName: "t", State: s, At: at.UnixMicro(), Args: "(1,)", Result: "r", ExceptionMessage: "m", Retries: 0}
+		return Record{Invocation: e.Invocation()}
+	}
+	mustAppend(t, db, rec("a", task.StateSuccess, noon), rec("b", task.StateSuccess, noon), rec("c", task.StateSuccess, noon),
+		rec("d", task.StateFailure, noon), rec("e", task.StateSuccess, noon.Add(-time.Minute)))
+	if _, err := db.Cut(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]string{"a": "", "b": "", "c": "args,result", "d": "", "e": ""} {
+		v, err := db.Get(context.Background(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(v.Truncated.Names(), ","); got != want || (v.Args == "") != (want != "") {
+			t.Errorf("%s: truncated %q, args %q; want %q", id, got, v.Args, want)
+		}
+	}
 }

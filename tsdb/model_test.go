@@ -241,7 +241,7 @@ func (m *model) step() {
 		m.did("cut")
 		must(err)
 	case 2:
-		_, err := m.db.compact.Cut(ctx, cuttable{m.db.head}, false, true)
+		_, err := m.db.compact.Cut(ctx, m.db.cuttable(), false, true)
 		m.did("cut what is settled")
 		must(err)
 	case 3:
@@ -257,7 +257,7 @@ func (m *model) step() {
 		m.did("clock + %s", d)
 		must(m.db.compact.Prepare())
 	case 6:
-		_, err := m.db.compact.Park(ctx, cuttable{m.db.head}, 1+m.r.IntN(5), true)
+		_, err := m.db.compact.Park(ctx, m.db.cuttable(), 1+m.r.IntN(5), true)
 		m.did("park")
 		must(err)
 	case 7:
@@ -275,7 +275,7 @@ func (m *model) step() {
 		must(m.db.Close())
 		m.db = start(m.t, m.o)
 	case 11:
-		n, err := m.db.compact.Retain(ctx, cuttable{m.db.head})
+		n, err := m.db.compact.Retain(ctx, m.db.cuttable())
 		m.did("retention deleted %d days", n)
 		must(err)
 	}

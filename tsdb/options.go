@@ -28,9 +28,12 @@ type Options struct {
 	WALSyncInterval time.Duration
 	WALMaxBytes     int64 // 0: 1 GiB, or an eighth of the file system if that is less
 
-	SealDelay     time.Duration // after UTC midnight
-	MaxFuture     time.Duration // events further ahead are refused
-	MaxPast       time.Duration // older events are refused, also without retention by age
+	SealDelay time.Duration // after UTC midnight
+	MaxFuture time.Duration // events further ahead are refused
+	MaxPast   time.Duration // older events are refused, also without retention by age
+	// DetailRate is how many invocations of one task in a minute keep their
+	// details; args, kwargs and result of further successes are left out. 0 is off.
+	DetailRate    int
 	RetentionTime time.Duration // 0 keeps for ever
 	RetentionSize int64         // bytes of everything under Dir; 0 is no cap
 	DiskUsage     float64       // percent of the file system in use at which the oldest day goes; 0 is no limit
@@ -71,6 +74,7 @@ func (o *Options) validate() error {
 	bad(o.SealDelay < 0, "--seal.delay is negative")
 	bad(o.MaxFuture < 0, "--ingest.max-future is negative")
 	bad(o.MaxPast <= 0, "--ingest.max-past is %s, must be more than 0", o.MaxPast)
+	bad(o.DetailRate < 0, "--ingest.detail-rate is negative")
 	bad(o.RetentionTime < 0, "--retention.time is negative")
 	bad(o.RetentionSize < 0 || o.RetentionSize > 0 && o.RetentionSize < minRetentionSize, "--retention.size is %d bytes, must be 0 (off) or at least %d", o.RetentionSize, minRetentionSize)
 	bad(o.DiskUsage < 0 || o.DiskUsage > 100, "--retention.disk-usage is %g, must be a percentage from 0 (off) to 100", o.DiskUsage)

@@ -98,7 +98,7 @@ func (db *DB) relieveReplay(ctx context.Context) error {
 	if err := db.resolveReplayed(ctx); err != nil {
 		return err
 	}
-	if _, err := db.compact.Cut(ctx, cuttable{db.head}, true, false); err != nil {
+	if _, err := db.compact.Cut(ctx, db.cuttable(), true, false); err != nil {
 		return err
 	}
 	return db.park(ctx, false)
@@ -162,10 +162,10 @@ func (db *DB) cutLoop(ctx context.Context) {
 func (db *DB) cutRound(ctx context.Context) {
 	err := db.giveUpParked(ctx)
 	if err == nil {
-		_, err = db.compact.Cut(ctx, cuttable{db.head}, false, true)
+		_, err = db.compact.Cut(ctx, db.cuttable(), false, true)
 	}
 	if err == nil && db.fullness() > 0.75 {
-		_, err = db.compact.Cut(ctx, cuttable{db.head}, true, true)
+		_, err = db.compact.Cut(ctx, db.cuttable(), true, true)
 	}
 	if err == nil && db.fullness() > 0.5 {
 		err = db.park(ctx, true)
@@ -188,7 +188,7 @@ func (db *DB) fullness() float64 {
 func (db *DB) park(ctx context.Context, logged bool) error {
 	chunk := int(max(1, min(db.opts.HeadMaxRecords/8, 20_000)))
 	for db.fullness() > 0.5 && ctx.Err() == nil {
-		n, err := db.compact.Park(ctx, cuttable{db.head}, chunk, logged)
+		n, err := db.compact.Park(ctx, db.cuttable(), chunk, logged)
 		if err != nil || n == 0 {
 			return err
 		}
@@ -258,7 +258,7 @@ func (db *DB) sealLoop(ctx context.Context) {
 // retainLoop deletes what has aged out, at once and then every minute.
 func (db *DB) retainLoop(ctx context.Context) {
 	retain := func() {
-		if _, err := db.compact.Retain(ctx, cuttable{db.head}); err != nil && ctx.Err() == nil {
+		if _, err := db.compact.Retain(ctx, db.cuttable()); err != nil && ctx.Err() == nil {
 			level.Error(db.logger).Log("msg", "retention: it will be tried again", "err", err)
 		}
 	}
@@ -269,7 +269,7 @@ func (db *DB) retainLoop(ctx context.Context) {
 // spaceLoop deletes what there is no room for.
 func (db *DB) spaceLoop(ctx context.Context) {
 	every(ctx, spaceInterval, func() {
-		if _, err := db.compact.RetainSpace(ctx, cuttable{db.head}); err != nil && ctx.Err() == nil {
+		if _, err := db.compact.RetainSpace(ctx, db.cuttable()); err != nil && ctx.Err() == nil {
 			level.Error(db.logger).Log("msg", "retention by size: it will be tried again", "err", err)
 		}
 	})
@@ -306,7 +306,7 @@ func (db *DB) Cut(ctx context.Context, seal bool) (CutResult, error) {
 	if err := db.usable(); err != nil {
 		return CutResult{}, err
 	}
-	res, err := db.compact.Cut(ctx, cuttable{db.head}, true, true)
+	res, err := db.compact.Cut(ctx, db.cuttable(), true, true)
 	out := CutResult{Rows: res.Rows}
 	for _, d := range res.Days {
 		out.Days = append(out.Days, d.String())
@@ -328,7 +328,7 @@ func (db *DB) Close() error {
 	if db.ready.Load() && !db.readOnly {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		_, err := db.compact.Cut(ctx, cuttable{db.head}, true, true)
+		_, err := db.compact.Cut(ctx, db.cuttable(), true, true)
 		if err == nil {
 			err = db.head.Checkpoint()
 		}

@@ -65,7 +65,7 @@ func TestRetentionBySize(t *testing.T) {
 	if err := os.Link(oldest, filepath.Join(t.TempDir(), "linked")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.compact.RetainSpace(ctx, cuttable{db.head}); err != nil {
+	if _, err := db.compact.RetainSpace(ctx, db.cuttable()); err != nil {
 		t.Fatal(err)
 	}
 	got := dayNames(t, o.Dir)
@@ -95,7 +95,7 @@ func TestTodayIsNeverDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, err := db.compact.RetainSpace(ctx, cuttable{db.head}); n != 0 || err != nil {
+	if n, err := db.compact.RetainSpace(ctx, db.cuttable()); n != 0 || err != nil {
 		t.Fatal(n, err)
 	}
 	if h := db.Health(); !strings.Contains(strings.Join(h.Reasons, ";"), "--retention.size") {

@@ -100,15 +100,8 @@ func (p *parser) uvarint() uint64 {
 }
 
 // uvarint reads the number at b[at:] and returns where the next one is; that
-// is beyond the end if there is none. Most numbers are of one byte.
+// is beyond the end if there is none.
 func uvarint(b []byte, at int) (uint64, int) {
-	if at < len(b) && b[at] < 0x80 {
-		return uint64(b[at]), at + 1
-	}
-	return longUvarint(b, at)
-}
-
-func longUvarint(b []byte, at int) (uint64, int) {
 	var n uint64
 	for shift := 0; shift < 64 && at < len(b); shift += 7 {
 		c := b[at]
@@ -192,31 +185,37 @@ func (p *parser) sketch(s *Sketch, total uint64) {
 	s.min, s.max, s.sum = int64(least), int64(least+spread), exact
 }
 
-// bins reads n bins. Most of the bytes of a rollup are theirs, so this loop
-// keeps its state to itself.
+// bins reads n bins. Most of the bytes of a rollup are theirs, and most of
+// these numbers are of one byte: the loop keeps its state to itself.
 func (p *parser) bins(s *Sketch, n int, total uint64) {
 	s.bins = slices.Grow(s.bins, n)[:n]
-	b, at := p.b, 0
-	next := uint64(0)
+	b, at, next := p.b, 0, uint64(0)
 	for i := range s.bins {
-		token, after := uvarint(b, at)
-		if token&1 == 0 {
-			if token == 0 {
-				p.bad = true // also at the end
+		var token uint64
+		for skipped := false; ; skipped = true {
+			if at < len(b) && b[at] < 0x80 {
+				token = uint64(b[at])
+				at++
+			} else {
+				token, at = uvarint(b, at)
+			}
+			if token&1 == 1 {
+				break
+			}
+			if token == 0 || skipped { // token is 0 at the end, too
+				p.bad = true
 				return
 			}
 			next += min(token>>1, maxIndex+1)
-			token, after = uvarint(b, after)
 		}
 		count := token >> 1
-		if token&1 == 0 || count == 0 || count > total || next > maxIndex {
+		if count == 0 || count > total || next > maxIndex {
 			p.bad = true
 			return
 		}
 		s.bins[i] = bin{n: count, index: int32(next)}
 		s.count += count
 		next++
-		at = after
 	}
 	p.b = b[at:]
 }
