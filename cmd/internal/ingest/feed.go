@@ -1,0 +1,189 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"daybook/cmd/internal/celery"
+	"daybook/tsdb/task"
+)
+
+// gapEvery is how often a gap that goes on is told again.
+const gapEvery = 30 * time.Second
+
+// Feed takes what one consumer receives to the Sink and keeps its account. One
+// goroutine calls Add and Flush; the other methods are safe for concurrent use.
+type Feed struct {
+	Options
+	url    *url.URL
+	events []task.Event
+
+	mu       sync.Mutex // guards all below; no I/O under it
+	st       Status
+	tracker  *tracker
+	alive    time.Time // last sign of life from the broker
+	lost     span
+	overflow span
+	samples  map[string]*sampler
+}
+
+// span is a gap that goes on.
+type span struct {
+	from  time.Time // zero if there is none
+	told  time.Time
+	count int64
+}
+
+// NewFeed checks the options. It starts nothing.
+func NewFeed(u *url.URL, o Options) (*Feed, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	shown := Redact(u.String())
+	o.Logger = log.With(o.Logger, "component", "ingest", "broker", shown)
+	now := o.Now()
+	return &Feed{Options: o, url: u, st: Status{URL: shown, Since: now}, tracker: newTracker(), alive: now, samples: make(map[string]*sampler)}, nil
+}
+
+// Status is a snapshot.
+func (f *Feed) Status() Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st := f.st
+	st.Pending = max(st.Pending, 0) // a message may be done before it is counted
+	st.Groups = f.tracker.snapshot(f.Now())
+	return st
+}
+
+// Received counts messages that arrived, before anything is done with them.
+// Every one of them must come to Done, sooner or later.
+func (f *Feed) Received(messages int, bytes int64) {
+	now := f.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.alive = now
+	f.st.Messages += int64(messages)
+	f.st.Bytes += bytes
+	f.st.Pending += int64(messages)
+}
+
+// Add takes what became of one message.
+func (f *Feed) Add(items []celery.Item, err error) {
+	now := f.Now()
+	f.mu.Lock()
+	if err != nil {
+		f.st.Undecoded++
+		var se *celery.SerializerError
+		if errors.As(err, &se) {
+			f.st.Serializer++
+		}
+	}
+	var refused error
+	for i := range items {
+		it := &items[i]
+		switch {
+		case it.Err != nil:
+			f.st.Refused++
+			refused = it.Err
+			continue
+		case it.Kind == celery.Task:
+			f.st.LastEventAt = max(f.st.LastEventAt, it.Event.At)
+			if it.Event.State == task.StateStarted {
+				f.tracker.startedAt(&it.Event, it.PID)
+			}
+			f.events = append(f.events, it.Event)
+			continue
+		case it.Kind == celery.WorkerEvent:
+			f.st.LastEventAt = max(f.st.LastEventAt, it.Worker.At)
+			f.tracker.heard(it.Worker, it.PID, now)
+		}
+		f.st.Ignored++
+	}
+	f.mu.Unlock()
+	if err != nil {
+		f.warn("undecoded", "message not decoded", err)
+	}
+	if refused != nil {
+		f.warn("refused", "event refused", refused)
+	}
+}
+
+// Full reports whether it is time to Flush.
+func (f *Feed) Full() bool { return len(f.events) >= f.BatchEvents }
+
+// Flush stores what was added, trying again until that works or ctx ends, and
+// then counts messages as done.
+func (f *Feed) Flush(ctx context.Context, messages int) error {
+	pause := Backoff{Min: f.MinBackoff, Max: f.MaxBackoff}
+	for len(f.events) > 0 {
+		err := f.Sink.Append(ctx, f.events)
+		f.mu.Lock()
+		f.st.SinkError = ""
+		if err == nil {
+			f.st.Events += int64(len(f.events))
+		} else {
+			f.st.SinkError = err.Error()
+		}
+		f.mu.Unlock()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("store %d events: %w", len(f.events), err)
+		}
+		f.warn("sink", "events not stored, trying again", err)
+		if !pause.Wait(ctx) {
+			return fmt.Errorf("store %d events: %w", len(f.events), err)
+		}
+	}
+	clear(f.events)
+	f.events = f.events[:0]
+	f.mu.Lock()
+	f.st.Pending -= int64(messages)
+	f.mu.Unlock()
+	return nil
+}
+
+// Storing is the context to Flush with: it ends DrainFor after ctx, so that what
+// was received before ctx ended is stored.
+func (f *Feed) Storing(ctx context.Context) (context.Context, context.CancelFunc) {
+	storing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	drain := f.DrainFor
+	stop := context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(drain, cancel)
+		context.AfterFunc(storing, func() { t.Stop() })
+	})
+	return storing, func() { stop(); cancel() }
+}
+
+// Discard drops what was added and not stored; the broker will send it again.
+func (f *Feed) Discard(messages int) {
+	clear(f.events)
+	f.events = f.events[:0]
+	f.mu.Lock()
+	f.st.Pending -= int64(messages)
+	f.mu.Unlock()
+}
+
+// warn logs, about one thing at most once in ten seconds.
+func (f *Feed) warn(about, msg string, err error) {
+	now := f.Now()
+	f.mu.Lock()
+	s := f.samples[about]
+	if s == nil {
+		s = &sampler{every: 10 * time.Second}
+		f.samples[about] = s
+	}
+	skipped, ok := s.allow(now)
+	f.mu.Unlock()
+	if ok {
+		_ = level.Warn(f.Logger).Log("msg", msg, "err", scrub(err.Error(), f.url), "skipped", skipped)
+	}
+}

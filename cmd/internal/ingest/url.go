@@ -1,0 +1,117 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// The kinds of broker.
+const (
+	KindRedis = "redis"
+	KindAMQP  = "amqp"
+)
+
+var kinds = map[string]string{
+	"redis": KindRedis, "rediss": KindRedis, "redis+socket": KindRedis,
+	"amqp": KindAMQP, "amqps": KindAMQP,
+}
+
+const hidden = "xxxxx"
+
+// errURL does not wrap what net/url says: that quotes parts of the password.
+var errURL = errors.New("not a valid broker URL (reserved characters in user and password must be percent-encoded)")
+
+// Kind tells which consumer a broker URL is for.
+func Kind(raw string) (string, error) {
+	u, err := ParseURL(raw)
+	if err != nil {
+		return "", err
+	}
+	return kinds[u.Scheme], nil
+}
+
+// ParseURL parses a broker URL. Its errors do not quote the URL.
+func ParseURL(raw string) (*url.URL, error) {
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		return nil, errURL
+	}
+	if strings.Contains(rest, "://") {
+		return nil, errors.New("broker URL: one broker at a time, not a list of several")
+	}
+	if kinds[scheme] == "" {
+		return nil, fmt.Errorf("broker URL: scheme %.20q is not one of redis, rediss, redis+socket, amqp, amqps", scheme)
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Opaque != "" || u.Fragment != "" {
+		return nil, errURL
+	}
+	if _, err := url.ParseQuery(u.RawQuery); err != nil {
+		return nil, errURL
+	}
+	return u, nil
+}
+
+// CheckQuery refuses options that are not known: a typing error would
+// subscribe to the wrong channel and be silent for ever.
+func CheckQuery(u *url.URL, known ...string) error {
+	for name, values := range u.Query() {
+		if !slices.Contains(known, name) {
+			slices.Sort(known)
+			return fmt.Errorf("broker URL: option %.40q is not known (known: %s)", name, strings.Join(known, ", "))
+		}
+		if len(values) > 1 {
+			return fmt.Errorf("broker URL: option %.40q is given more than once", name)
+		}
+	}
+	return nil
+}
+
+// Redact is a broker URL as it may be shown. Of a URL that cannot be parsed
+// only the scheme is left.
+func Redact(raw string) string {
+	u, err := ParseURL(raw)
+	if err != nil {
+		scheme, _, ok := strings.Cut(raw, "://")
+		if kinds[scheme] == "" || !ok {
+			scheme = "unknown"
+		}
+		return scheme + "://" + hidden
+	}
+	shown := *u
+	if u.User != nil {
+		name := u.User.Username()
+		_, has := u.User.Password()
+		switch {
+		case has:
+			shown.User = url.UserPassword(name, hidden)
+		case kinds[u.Scheme] == KindRedis && name != "":
+			shown.User = url.User(hidden) // a password that misses its colon
+		}
+	}
+	query := u.Query()
+	for name := range query {
+		low := strings.ToLower(name)
+		if strings.Contains(low, "pass") || strings.Contains(low, "secret") || strings.Contains(low, "token") {
+			query.Set(name, hidden)
+		}
+	}
+	shown.RawQuery = query.Encode()
+	return shown.String()
+}
+
+// scrub takes the password of u out of the text of an error, should a library
+// ever put it there.
+func scrub(text string, u *url.URL) string {
+	if u == nil || u.User == nil {
+		return text
+	}
+	if password, _ := u.User.Password(); len(password) >= 4 {
+		text = strings.ReplaceAll(text, password, hidden)
+		text = strings.ReplaceAll(text, url.QueryEscape(password), hidden)
+	}
+	return text
+}
