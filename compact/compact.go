@@ -60,7 +60,27 @@ type Options struct {
 	RetentionSize int64         // bytes of everything under Dir; 0 is no cap
 	DiskUsage     float64       // percent of the file system in use at which days go; 0 is no limit
 	By            string        // who seals: name and version
+	Observer      Observer      // told of what was done; its fields may be nil
 	LastSeen      time.Time     // when the clock was last seen by a daemon here; zero if never
+}
+
+// Observer is told of what was done, for metrics. Nil functions are not called.
+type Observer struct {
+	Cut    func(rows int64, took time.Duration)              // one day's transaction
+	Seal   func(rows int64, took time.Duration, reseal bool) // one day
+	Delete func(cause string)                                // one day or snapshot
+}
+
+func (o *Observer) defaults() {
+	if o.Cut == nil {
+		o.Cut = func(int64, time.Duration) {}
+	}
+	if o.Seal == nil {
+		o.Seal = func(int64, time.Duration, bool) {}
+	}
+	if o.Delete == nil {
+		o.Delete = func(string) {}
+	}
 }
 
 // Compactor holds the files of a data directory and moves rows through them.

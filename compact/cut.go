@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/go-kit/log/level"
 
@@ -123,6 +124,7 @@ func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, 
 		h.FinishCut(cut, true)
 		return int64(len(cut.Rows)), nil
 	}
+	began := time.Now()
 	live, err := c.live(d)
 	if err != nil {
 		return 0, err
@@ -155,6 +157,7 @@ func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, 
 		return 0, err // still in the head, which hides the old rows; the next cut does it again
 	}
 	stored = true
+	c.opts.Observer.Cut(int64(len(cut.Rows)), time.Since(began))
 	level.Debug(c.logger).Log("msg", "cut", "day", d, "rows", len(cut.Rows), "cut", cut.ID)
 	return int64(len(cut.Rows)), nil
 }

@@ -27,6 +27,7 @@ func dirsOf(root string) dirs {
 // Open reads a data directory whose lock the caller holds, repairs what a
 // crash has left (see the package documentation) and fills the catalog.
 func Open(o Options) (c *Compactor, err error) {
+	o.Observer.defaults()
 	c = &Compactor{opts: o, logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, unreadable: map[string]error{}}
 	defer func() {
 		if err != nil {

@@ -22,7 +22,7 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 	if jumped {
 		level.Warn(c.logger).Log("msg", "the clock has jumped by more than an hour since it was last seen: deletion by age is paused", "until", until.UTC().Format(time.RFC3339))
 	}
-	c.remember(now)
+	c.Remember()
 	if paused || c.opts.RetentionTime == 0 {
 		return 0, nil
 	}
@@ -46,6 +46,7 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 			continue
 		}
 		n++
+		c.opts.Observer.Delete("age")
 		level.Info(c.logger).Log("msg", "deleted day", "day", d, "cause", "age")
 	}
 	return n, errors.Join(errs...)
@@ -69,9 +70,10 @@ func (c *Compactor) expire(ctx context.Context, d task.Day) error {
 	return c.remove(ctx, x.live, x.sealed)
 }
 
-// remember keeps the time the clock was last seen, as the LOCK file's
-// modification time, which needs no free disk.
-func (c *Compactor) remember(now time.Time) {
+// Remember notes the time as the one at which the clock was last seen: it is
+// the LOCK file's modification time, which needs no free disk.
+func (c *Compactor) Remember() {
+	now := c.opts.Now()
 	if err := os.Chtimes(c.dirs.lock, now, now); err != nil && !errors.Is(err, os.ErrNotExist) {
 		level.Warn(c.logger).Log("msg", "noting the time", "err", err)
 	}

@@ -157,6 +157,7 @@ func (c *Compactor) victims(s space) []victim {
 // deleteVictim deletes one. A day that goes raises the floor, so that it does
 // not come back.
 func (c *Compactor) deleteVictim(ctx context.Context, h Head, v victim, cause string) error {
+	defer c.opts.Observer.Delete(cause)
 	if v.snapshot != "" {
 		level.Info(c.logger).Log("msg", "deleted snapshot", "path", v.snapshot, "cause", cause, "bytes", v.frees)
 		return os.RemoveAll(v.snapshot)

@@ -67,6 +67,7 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
 	c.publish(d)
 	c.act.Unlock()
 	if sealed != nil {
+		c.opts.Observer.Seal(sealed.Rows(), time.Since(began), old != nil)
 		level.Info(c.logger).Log("msg", "sealed day", "day", d, "generation", gen, "rows", sealed.Rows(), "bytes", sealed.Bytes(), "took", time.Since(began))
 	}
 	c.balanceFilters()

@@ -74,7 +74,7 @@ func (db *DB) admit(ctx context.Context, recs []Record, out *Appended) ([]*task.
 	invs := make([]*task.Invocation, 0, len(recs))
 	for i := range recs {
 		v := &recs[i].Invocation
-		err := error(nil)
+		err, reason := error(nil), reasonNoTime
 		if recs[i].NoTime {
 			var known task.Invocation
 			switch known, err = db.Get(ctx, v.TaskID); {
@@ -89,11 +89,14 @@ func (db *DB) admit(ctx context.Context, recs []Record, out *Appended) ([]*task.
 		switch {
 		case err != nil:
 		case v.RowTime() < floor:
+			reason = reasonPast
 			err = fmt.Errorf("its time, %s, is before what is kept, from %s", stamp(v.RowTime()), stamp(floor))
 		case v.UpdatedAt > ahead:
+			reason = reasonFuture
 			err = fmt.Errorf("its time, %s, is ahead of the clock by more than %s (--ingest.max-future)", stamp(v.UpdatedAt), db.opts.MaxFuture)
 		}
 		if err != nil {
+			db.metrics.refused.WithLabelValues(reason).Inc()
 			out.Refused = append(out.Refused, Refusal{Index: i, Err: err})
 			continue
 		}
@@ -130,7 +133,7 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records [][]by
 				out.Dropped += countIn(dropped, whole[:len(whole)-len(invs)])
 				if len(dropped) == 0 { // everything is being cut, and the disk stands still
 					out.Dropped += len(invs)
-					db.noteDropped(int64(len(invs)))
+					db.noteDropped(reasonStalled, int64(len(invs)))
 					invs = nil
 				}
 			}
@@ -147,6 +150,7 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records [][]by
 		return fmt.Errorf("logging: %w", err)
 	}
 	db.noteStore(nil)
+	db.metrics.appended.Add(float64(len(whole)))
 	return nil
 }
 
@@ -256,12 +260,13 @@ func (db *DB) makeRoom(ctx context.Context) (dropped []string, err error) {
 		}
 	}
 	dropped = db.head.DropOldest()
-	db.noteDropped(int64(len(dropped)))
+	db.noteDropped(reasonOverflow, int64(len(dropped)))
 	return append([]string{}, dropped...), nil
 }
 
 // noteDropped counts and warns, once in ten seconds.
-func (db *DB) noteDropped(n int64) {
+func (db *DB) noteDropped(reason string, n int64) {
+	db.metrics.dropped.WithLabelValues(reason).Add(float64(n))
 	total := db.dropped.Add(n)
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -277,4 +282,13 @@ func (db *DB) hurry() {
 	case db.pressure <- struct{}{}:
 	default:
 	}
+}
+
+// AddGap records that something is missing: a broker that was lost, messages
+// that were dropped. Told again with a later end, it grows.
+func (db *DB) AddGap(g Gap) {
+	if db.readOnly || db.usable() != nil {
+		return
+	}
+	db.head.AddGap(head.Gap{Source: g.Source, Cause: g.Cause, From: g.From, To: g.To, Count: g.Count})
 }

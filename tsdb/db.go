@@ -31,6 +31,7 @@ type DB struct {
 	wal     *wal.Log
 	head    *head.Head
 	thin    thinner
+	metrics *metrics
 
 	ready    atomic.Bool
 	closed   atomic.Bool
@@ -79,7 +80,18 @@ func Open(o Options) (db *DB, err error) {
 	if err := db.openFiles(); err != nil {
 		return db, err
 	}
-	return db, db.openHead()
+	if err := db.openHead(); err != nil {
+		return db, err
+	}
+	return db, db.registerGauges()
+}
+
+// registerGauges makes what is looked up on demand known to Prometheus.
+func (db *DB) registerGauges() error {
+	if db.opts.Metrics == nil {
+		return nil
+	}
+	return db.opts.Metrics.Register(gauges{db})
 }
 
 func (o *Options) defaults() {
@@ -96,6 +108,7 @@ const poolConns = 8
 
 func (db *DB) openFiles() (err error) {
 	o := &db.opts
+	db.metrics = newMetrics(o.Metrics)
 	db.pool = blocks.NewPool(blocks.PoolOptions{Conns: poolConns})
 	db.catalog = blocks.NewCatalog(db.pool)
 	open := compact.Open
@@ -104,7 +117,7 @@ func (db *DB) openFiles() (err error) {
 	}
 	db.compact, err = open(compact.Options{
 		Dir: o.Dir, Logger: o.Logger, Now: o.Now, Catalog: db.catalog, FilterBytes: o.FilterBytes, SealDelay: o.SealDelay,
-		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, LastSeen: db.lastSeen(),
+		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, LastSeen: db.lastSeen(), Observer: db.metrics.observer(),
 	})
 	if err != nil {
 		return fmt.Errorf("opening the day files: %w", err)
@@ -130,7 +143,8 @@ func (db *DB) openHead() error {
 	if err != nil {
 		return &OptionsError{err}
 	}
-	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.noteStore})
+	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.noteStore,
+		OnSync: func(took time.Duration) { db.metrics.fsync.Observe(took.Seconds()) }})
 	if err != nil {
 		return fmt.Errorf("opening the log: %w", err)
 	}

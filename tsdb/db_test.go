@@ -396,3 +396,26 @@ func TestDetailRate(t *testing.T) {
 		}
 	}
 }
+
+func TestDowntimeIsAGap(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := start(t, o)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.add(5 * time.Minute)
+	db = start(t, o)
+	defer db.Close()
+	db.noteDowntime()
+	page, err := db.Select(context.Background(), Query{Limit: 1})
+	if err != nil || len(page.Coverage.Gaps) != 1 || page.Coverage.Complete {
+		t.Fatalf("%+v %v", page.Coverage, err)
+	}
+	if g := page.Coverage.Gaps[0]; g.From != noon.UnixMicro() || g.To != c.now().UnixMicro() || g.Cause != "daemon down" {
+		t.Fatalf("%+v", g)
+	}
+	if page, err := db.Select(context.Background(), Query{Limit: 1, Filter: task.Filter{From: c.now().UnixMicro() + 1}}); err != nil || !page.Coverage.Complete {
+		t.Fatalf("a range without the gap: %+v %v", page.Coverage, err)
+	}
+}

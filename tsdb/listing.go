@@ -17,6 +17,10 @@ func (db *DB) Blocks(ctx context.Context) ([]BlockInfo, error) {
 	if err := db.usable(); err != nil {
 		return nil, err
 	}
+	return db.blocks(), nil
+}
+
+func (db *DB) blocks() []BlockInfo {
 	view := db.catalog.View()
 	defer view.Release()
 	st := db.head.Stats()
@@ -38,7 +42,7 @@ func (db *DB) Blocks(ctx context.Context) ([]BlockInfo, error) {
 				Rows: s.Rows(), RowsExact: true, Bytes: s.Bytes(), Oldest: oldest, Newest: newest})
 		}
 	}
-	return out, nil
+	return out
 }
 
 func (db *DB) logBytes() int64 {

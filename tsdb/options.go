@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Options configure Open. The zero value of a field marked so takes its
@@ -14,7 +15,9 @@ type Options struct {
 	Dir    string           // the data directory, created if missing
 	Logger log.Logger       // nil discards
 	Now    func() time.Time // nil is time.Now
-	By     string           // who seals days: name and version, for the files' meta
+	// Metrics is where the engine's metrics are registered; nil is nowhere.
+	Metrics prometheus.Registerer
+	By      string // who seals days: name and version, for the files' meta
 
 	HeadMaxRecords int64 // hard cap
 	HeadMaxBytes   int64 // hard cap, decoded bodies in flight included

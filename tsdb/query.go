@@ -22,6 +22,7 @@ func (db *DB) Get(ctx context.Context, id string) (task.Invocation, error) {
 	if err := db.usable(); err != nil {
 		return task.Invocation{}, err
 	}
+	defer db.metrics.timed("get")()
 	for try := 1; ; try++ {
 		moves := db.catalog.Moves()
 		if v := db.head.Get(id); v != nil {
@@ -46,6 +47,7 @@ func (db *DB) Select(ctx context.Context, q Query) (Page, error) {
 	if err := db.usable(); err != nil {
 		return Page{}, err
 	}
+	defer db.metrics.timed("select")()
 	if q.Limit < 1 {
 		return Page{}, fmt.Errorf("limit is %d, must be at least 1", q.Limit)
 	}
@@ -254,7 +256,7 @@ func (db *DB) coverage(f *task.Filter, unreadable []string) Coverage {
 	c.Unreadable = slices.Compact(c.Unreadable)
 	for _, g := range db.head.Gaps() {
 		if g.To >= f.From && (f.To == 0 || g.From < f.To) {
-			c.Gaps = append(c.Gaps, Gap{From: g.From, To: g.To, Cause: g.Cause, Count: g.Count})
+			c.Gaps = append(c.Gaps, Gap{From: g.From, To: g.To, Source: g.Source, Cause: g.Cause, Count: g.Count})
 		}
 	}
 	c.Complete = len(c.Gaps) == 0 && len(c.Unreadable) == 0 && (f.From == 0 || f.From >= c.RetentionFrom)

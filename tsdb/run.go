@@ -43,6 +43,7 @@ func (db *DB) Run(ctx context.Context) error {
 		}
 		return err
 	}
+	db.noteDowntime()
 	db.ready.Store(true)
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context){db.cutLoop, db.sealLoop, db.retainLoop, db.spaceLoop, db.logLoop} {
@@ -50,6 +51,18 @@ func (db *DB) Run(ctx context.Context) error {
 	}
 	wg.Wait()
 	return nil
+}
+
+// downtimeNoticed is how long no daemon has to have run here to be a gap; the
+// clock is noted every spaceInterval.
+const downtimeNoticed = 10 * time.Second
+
+// noteDowntime records the time in which no daemon ran here.
+func (db *DB) noteDowntime() {
+	now, seen := db.opts.Now(), db.lock.lastSeen
+	if !seen.IsZero() && now.Sub(seen) > downtimeNoticed {
+		db.head.AddGap(head.Gap{Source: "daemon", Cause: "daemon down", From: seen.UnixMicro(), To: now.UnixMicro()})
+	}
 }
 
 // replay rebuilds the head, cutting as it goes.
@@ -189,6 +202,7 @@ func (db *DB) park(ctx context.Context, logged bool) error {
 	chunk := int(max(1, min(db.opts.HeadMaxRecords/8, 20_000)))
 	for db.fullness() > 0.5 && ctx.Err() == nil {
 		n, err := db.compact.Park(ctx, db.cuttable(), chunk, logged)
+		db.metrics.parked.Add(float64(n))
 		if err != nil || n == 0 {
 			return err
 		}
@@ -269,6 +283,7 @@ func (db *DB) retainLoop(ctx context.Context) {
 // spaceLoop deletes what there is no room for.
 func (db *DB) spaceLoop(ctx context.Context) {
 	every(ctx, spaceInterval, func() {
+		db.compact.Remember()
 		if _, err := db.compact.RetainSpace(ctx, db.cuttable()); err != nil && ctx.Err() == nil {
 			level.Error(db.logger).Log("msg", "retention by size: it will be tried again", "err", err)
 		}
@@ -333,6 +348,7 @@ func (db *DB) Close() error {
 			err = db.head.Checkpoint()
 		}
 		errs = append(errs, err)
+		db.compact.Remember()
 	}
 	return errors.Join(append(errs, db.release())...)
 }

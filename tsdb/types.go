@@ -70,9 +70,11 @@ type Coverage struct {
 	Unreadable    []string // names of files that could not be read
 }
 
-// Gap is a stretch of time of which invocations are missing.
+// Gap is a stretch of time of which invocations are missing. (Source, Cause,
+// From) identify it.
 type Gap struct {
 	From, To int64 // microseconds
+	Source   string
 	Cause    string
 	Count    int64 // records known to be missing; 0 if not known
 }

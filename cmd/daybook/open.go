@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"daybook/cmd/internal/daemon"
+	"daybook/tsdb"
+)
+
+func storagePathFlag(cmd *kingpin.CmdClause, to *string) {
+	cmd.Flag("storage.path", "The data directory.").Default("./data").StringVar(to)
+}
+
+// inspect opens a data directory for reading, beside a daemon or without one,
+// and runs fn on it until a signal comes.
+func inspect(dir string, fn func(ctx context.Context, db *tsdb.DB) error) (err error) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no data directory %s (--storage.path says where it is)", dir)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A closed pipe is an error to stop at, not a signal to die from: there
+	// may be something to put in order.
+	signal.Ignore(syscall.SIGPIPE)
+
+	o := tsdb.DefaultOptions()
+	o.Dir = dir
+	o.Logger = daemon.NewLogger(os.Stderr, daemon.LogConfig{Level: "warn"})
+	db, err := tsdb.OpenReadOnly(o)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", dir, err)
+	}
+	defer func() {
+		if closeErr := db.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("close %s: %w", dir, closeErr)
+		}
+	}()
+	return fn(ctx, db)
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"daybook/cmd/internal/daemon"
+	"daybook/tsdb"
+)
+
+type serveCommand struct {
+	cmd    *kingpin.CmdClause
+	config daemon.Config
+	policy string
+}
+
+func (c *serveCommand) register(cmd *kingpin.CmdClause) {
+	c.cmd = cmd
+	c.config.Storage = tsdb.DefaultOptions()
+	c.config.Storage.DiskUsage = 0 // no flag yet that could switch it off
+	c.registerStorage(cmd, &c.config.Storage)
+	c.registerHead(cmd, &c.config.Storage)
+
+	web, query, log := &c.config.Web, &c.config.Query, &c.config.Log
+	cmd.Flag("web.listen-address", "Address to serve HTTP on; port 0 picks one, and the real address is logged as addr=.").
+		Default("127.0.0.1:8365").StringVar(&web.ListenAddress)
+	cmd.Flag("web.enable-admin-api", "Serve the admin endpoints (cut); without it they are 404.").BoolVar(&web.EnableAdmin)
+	sizeFlag(cmd.Flag("web.max-body", "Largest request body in bytes, also once decompressed; larger ones are refused with 413."), &web.MaxBody, "32MiB")
+	durationFlag(cmd.Flag("query.timeout", "Longest time that a query may take."), &query.Timeout, "30s")
+	cmd.Flag("query.max-concurrent", "Number of queries that may run at once; more are refused with 429.").Default("8").IntVar(&query.MaxConcurrent)
+	cmd.Flag("log.level", "Least severe messages to log to stderr: debug, info, warn or error.").
+		Default("info").EnumVar(&log.Level, "debug", "info", "warn", "error")
+	cmd.Flag("log.format", "Form of the messages: logfmt or json.").Default("logfmt").EnumVar(&log.Format, "logfmt", "json")
+}
+
+func (c *serveCommand) registerStorage(cmd *kingpin.CmdClause, o *tsdb.Options) {
+	storagePathFlag(cmd, &o.Dir)
+	cmd.Flag("storage.read-only", "Serve a directory (a restored backup, a colleague's day files) without lock, ingest or retention.").
+		BoolVar(&c.config.ReadOnly)
+	cmd.Flag("wal.sync", "When the log is fsynced: always (before an answer, commits grouped), interval or never.").
+		Default("always").EnumVar(&o.WALSync, "always", "interval", "never")
+	durationFlag(cmd.Flag("wal.sync-interval", "Time between fsyncs with --wal.sync=interval."), &o.WALSyncInterval, "1s")
+	cmd.Flag("wal.max-bytes", "Size of the log in bytes at which the head is cut at once. Default: 1GiB, or an eighth of the file system if that is less.").
+		PlaceHolder("1GiB").SetValue((*sizeValue)(&o.WALMaxBytes))
+	durationFlag(cmd.Flag("seal.delay", "How long after UTC midnight a day is sealed."), &o.SealDelay, "1h")
+	durationFlag(cmd.Flag("ingest.max-future", "Events further ahead than this are refused."), &o.MaxFuture, "1h")
+	durationFlag(cmd.Flag("ingest.max-past", "Events older than this are refused, also when retention by age is off."), &o.MaxPast, "400d")
+	durationFlag(cmd.Flag("retention.time", "Whole days older than this are deleted, at start and every minute; 0 keeps them for ever."), &o.RetentionTime, "15d")
+}
+
+func (c *serveCommand) registerHead(cmd *kingpin.CmdClause, o *tsdb.Options) {
+	cmd.Flag("head.max-records", "Number of invocations that the head may hold in memory.").Default("200000").Int64Var(&o.HeadMaxRecords)
+	sizeFlag(cmd.Flag("head.max-bytes", "Memory in bytes that the head may use, request bodies under way included."), &o.HeadMaxBytes, "128MiB")
+	sizeFlag(cmd.Flag("head.filter-bytes", "Memory in bytes for the id filters of all days; what does not fit is read from the files."), &o.FilterBytes, "256MiB")
+	cmd.Flag("head.on-overflow", "When cutting cannot keep up: drop-oldest, or reject (503 for the whole request).").
+		Default(string(tsdb.OverflowDropOldest)).EnumVar(&c.policy, string(tsdb.OverflowDropOldest), string(tsdb.OverflowReject))
+	durationFlag(cmd.Flag("head.cut-interval", "Time between cuts of what is finished; also cut when half a cap is reached."), &o.CutInterval, "10s")
+	durationFlag(cmd.Flag("head.settle", "How long a finished invocation waits for stragglers before it is cut."), &o.Settle, "2s")
+	durationFlag(cmd.Flag("head.open-timeout", "How long after its last event an open invocation is given up and cut in its last state."), &o.OpenTimeout, "24h")
+}
+
+func (c *serveCommand) run() error {
+	c.config.Storage.OnOverflow = tsdb.OverflowPolicy(c.policy)
+	c.config.Build = build()
+	c.config.Storage.By = "daybook " + version
+	for _, f := range c.cmd.Model().Flags {
+		c.config.Flags = append(c.config.Flags, daemon.Setting{Name: f.Name, Value: f.Value.String()})
+	}
+	return daemon.Run(context.Background(), c.config, os.Stderr)
+}

@@ -1,0 +1,29 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+)
+
+// cut answers when everything is durable, however long that takes: the time
+// limit of queries is not for it. It goes on when its client is gone.
+func (a *API) cut(w http.ResponseWriter, r *http.Request, _ string) error {
+	v, err := params(r, map[string]string{"seal": "seal"})
+	if err != nil {
+		return err
+	}
+	p := &reader{values: v, now: a.Now()}
+	seal := p.flag("seal", false)
+	if p.err != nil {
+		return p.err
+	}
+	done, err := a.Store.Cut(context.WithoutCancel(r.Context()), seal)
+	if err != nil {
+		return err
+	}
+	body := strconv.AppendInt([]byte(`{"rows":`), done.Rows, 10)
+	body = appendTexts(append(body, `,"days":`...), done.Days)
+	a.reply(w, r, http.StatusOK, append(body, "}\n"...))
+	return nil
+}

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+
+	"daybook/tsdb"
+	"daybook/tsdb/task"
+)
+
+// Store is what the handlers need of a *tsdb.DB.
+type Store interface {
+	Append(ctx context.Context, recs []tsdb.Record) (tsdb.Appended, error)
+	Reserve(bytes int64) (release func(), err error)
+	Get(ctx context.Context, id string) (task.Invocation, error)
+	Select(ctx context.Context, q tsdb.Query) (tsdb.Page, error)
+	Blocks(ctx context.Context) ([]tsdb.BlockInfo, error)
+	Cut(ctx context.Context, seal bool) (tsdb.CutResult, error)
+	Health() tsdb.Health
+	Ready() tsdb.Progress
+}
+
+// EventParser reads one event as Celery sent it. ignored events are well-formed
+// and of no use here. The result does not refer to raw.
+type EventParser func(raw []byte) (ev task.Event, ignored bool, err error)
+
+// Setting is a name and a value, for the status pages.
+type Setting struct{ Name, Value string }
+
+// Config is what New needs. All fields are required but the ones marked so.
+type Config struct {
+	Store  Store
+	Logger log.Logger       // nil discards
+	Now    func() time.Time // nil is time.Now
+	// NewEventParser returns a parser for the goroutine that asks for it.
+	NewEventParser func() EventParser
+
+	ReadOnly    bool // requests that write are refused
+	EnableAdmin bool // off: the admin endpoints are 404
+	// WholeRequests says that the store takes a request whole or not at all
+	// (--head.on-overflow=reject). Otherwise a body that is larger than the
+	// memory to be had is stored in parts.
+	WholeRequests bool
+
+	MaxBody            int64         // bytes, also once decompressed
+	QueryTimeout       time.Duration // of one request that reads
+	QueryMaxConcurrent int           // requests that read, at once
+
+	Flags []Setting // shown by /api/v1/status/flags
+	Build []Setting // shown by /api/v1/status/buildinfo
+}
+
+// API serves the endpoints. It starts nothing.
+type API struct {
+	Config
+	routes   map[string]route
+	queries  chan struct{} // holds a token for every query that is running
+	rejected atomic.Int64  // lines refused before they reached the store
+}
+
+var _ http.Handler = (*API)(nil)
+
+// New returns the handler of all endpoints.
+func New(c Config) *API {
+	if c.Logger == nil {
+		c.Logger = log.NewNopLogger()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	a := &API{Config: c, queries: make(chan struct{}, max(c.QueryMaxConcurrent, 1))}
+	a.routes = a.table()
+	return a
+}

@@ -1,0 +1,164 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Time limits of a body, against clients that send slowly or stop.
+const (
+	readStall = 30 * time.Second // between two pieces
+	readWhole = 5 * time.Minute  // for all of it
+)
+
+// zstdWindow is the largest window of a zstd frame that is decoded, which is
+// what decoders must support at least (RFC 8878).
+const zstdWindow = 8 << 20
+
+// errTooLarge is returned by a body's Read once it exceeds --web.max-body.
+var errTooLarge = errors.New("the body is too large")
+
+// body is a request's body, decompressed, limited in size and time. Its errors
+// are explained by bodyError.
+type body struct {
+	io.Reader
+	stall     *stallReader
+	closer    func()
+	interrupt func() bool // stops watching the request's context
+}
+
+// longAgo ends a Read that is waiting.
+var longAgo = time.Unix(1, 0)
+
+func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, error) {
+	encoding, err := contentEncoding(r.Header)
+	if err != nil {
+		return nil, err
+	}
+	if r.ContentLength > a.MaxBody {
+		w.Header().Set("Connection", "close") // rather than read what is not wanted
+		return nil, a.bodyError(errTooLarge)
+	}
+	b := &body{
+		stall: &stallReader{ctx: r.Context(), r: http.MaxBytesReader(w, r.Body, a.MaxBody),
+			control: http.NewResponseController(w), end: time.Now().Add(readWhole)},
+		closer: func() {},
+	}
+	b.interrupt = context.AfterFunc(r.Context(), func() { _ = b.stall.control.SetReadDeadline(longAgo) })
+	switch encoding {
+	case "gzip":
+		gz, err := gzip.NewReader(b.stall)
+		if err != nil {
+			b.close(false)
+			return nil, a.bodyError(err)
+		}
+		b.Reader = gz
+	case "zstd":
+		z, err := zstd.NewReader(b.stall, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderMaxMemory(uint64(max(a.MaxBody, zstdWindow))))
+		if err != nil {
+			b.close(false)
+			return nil, a.bodyError(err)
+		}
+		b.Reader, b.closer = z, z.Close
+	default:
+		b.Reader = b.stall
+	}
+	b.Reader = &limitReader{r: b.Reader, left: a.MaxBody}
+	return b, nil
+}
+
+// close lets go of the decoder. whole says that the body was read to its end:
+// then the connection may be used for as long as the answer takes.
+func (b *body) close(whole bool) {
+	b.interrupt()
+	b.closer()
+	if whole {
+		// A read deadline that passes while the answer is being worked out
+		// would cancel the request.
+		_ = b.stall.control.SetReadDeadline(time.Time{})
+	}
+}
+
+// contentEncoding returns "", "gzip" or "zstd".
+func contentEncoding(h http.Header) (string, error) {
+	name := strings.ToLower(strings.TrimSpace(strings.Join(h.Values("Content-Encoding"), ",")))
+	switch name {
+	case "", "identity":
+		return "", nil
+	case "gzip", "x-gzip":
+		return "gzip", nil
+	case "zstd":
+		return "zstd", nil
+	}
+	return "", refuse(http.StatusUnsupportedMediaType, "Content-Encoding %q is not understood, only gzip and zstd", clip(name))
+}
+
+// bodyError turns an error of reading a body into what the client is told.
+func (a *API) bodyError(err error) error {
+	var tooLarge *http.MaxBytesError
+	var timeout net.Error
+	switch {
+	case errors.Is(err, errTooLarge), errors.As(err, &tooLarge),
+		errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return refuse(http.StatusRequestEntityTooLarge, "the body is larger than --web.max-body, %d bytes (compressed or not)", a.MaxBody)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return refuse(http.StatusBadRequest, "the body did not arrive in time")
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return refuse(http.StatusBadRequest, "the body is cut short")
+	}
+	return refuse(http.StatusBadRequest, "the body cannot be read: %v", err)
+}
+
+// stallReader gives each piece of the body a deadline, and ends with the
+// request's context.
+type stallReader struct {
+	ctx     context.Context
+	r       io.Reader
+	control *http.ResponseController
+	end     time.Time
+}
+
+func (s *stallReader) Read(p []byte) (int, error) {
+	deadline := time.Now().Add(readStall)
+	if deadline.After(s.end) {
+		deadline = s.end
+	}
+	_ = s.control.SetReadDeadline(deadline) // not every writer has deadlines (tests); the server's do
+	if err := s.ctx.Err(); err != nil {     // after the deadline was set: see interrupt
+		return 0, err
+	}
+	return s.r.Read(p)
+}
+
+// limitReader is io.LimitReader with an error instead of an early end. Its
+// errors stay: bufio forgets the ones that a Peek met.
+type limitReader struct {
+	r    io.Reader
+	left int64
+	err  error
+}
+
+func (l *limitReader) Read(p []byte) (int, error) {
+	if l.err != nil {
+		return 0, l.err
+	}
+	if int64(len(p)) > l.left+1 {
+		p = p[:l.left+1]
+	}
+	n, err := l.r.Read(p)
+	l.left -= int64(n)
+	if l.left < 0 {
+		n, err = n-1, errTooLarge
+	}
+	l.err = err
+	return n, err
+}

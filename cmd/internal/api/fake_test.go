@@ -1,0 +1,134 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"daybook/cmd/internal/api"
+	"daybook/cmd/internal/celery"
+	"daybook/tsdb"
+	"daybook/tsdb/task"
+)
+
+// fake is a store that does as it is told: for the failures that a real one
+// does not show on demand. What is stored and found is tested with a real one.
+type fake struct {
+	appendFn func(ctx context.Context, recs []tsdb.Record) (tsdb.Appended, error)
+	selectFn func(ctx context.Context, q tsdb.Query) (tsdb.Page, error)
+	reserve  func(n int64) (func(), error)
+	getErr   error
+	cut      tsdb.CutResult
+	err      error // of Cut and Blocks
+	health   tsdb.Health
+	progress tsdb.Progress
+	records  []tsdb.Record
+	query    tsdb.Query
+}
+
+func newFake() *fake {
+	return &fake{progress: tsdb.Progress{Ready: true}, health: tsdb.Health{CanStore: true}}
+}
+
+func (f *fake) Append(ctx context.Context, recs []tsdb.Record) (tsdb.Appended, error) {
+	f.records = append(f.records, slices.Clone(recs)...)
+	if f.appendFn != nil {
+		return f.appendFn(ctx, recs)
+	}
+	return tsdb.Appended{}, nil
+}
+
+func (f *fake) Reserve(n int64) (func(), error) {
+	if f.reserve != nil {
+		return f.reserve(n)
+	}
+	return func() {}, nil
+}
+
+func (f *fake) Get(_ context.Context, id string) (task.Invocation, error) {
+	return task.Invocation{TaskID: id, State: task.StateSent, UpdatedAt: 1e6}, f.getErr
+}
+
+func (f *fake) Select(ctx context.Context, q tsdb.Query) (tsdb.Page, error) {
+	f.query = q
+	if f.selectFn != nil {
+		return f.selectFn(ctx, q)
+	}
+	return tsdb.Page{Complete: true}, nil
+}
+
+func (f *fake) Blocks(context.Context) ([]tsdb.BlockInfo, error) {
+	return []tsdb.BlockInfo{
+		{Kind: tsdb.KindHead, Rows: 2, RowsExact: true, Bytes: 10},
+		{Kind: tsdb.KindDay, Day: "2026-11-22", Path: "days/2026-11-22.db", Generation: 1, Rows: 7, RowsExact: true, Bytes: 4096, Oldest: 1500000, Newest: 2e6},
+	}, f.err
+}
+
+func (f *fake) Cut(context.Context, bool) (tsdb.CutResult, error) { return f.cut, f.err }
+func (f *fake) Health() tsdb.Health                               { return f.health }
+func (f *fake) Ready() tsdb.Progress                              { return f.progress }
+
+var testNow = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func newAPI(store api.Store, change ...func(*api.Config)) *api.API {
+	c := api.Config{
+		Store: store, Now: func() time.Time { return testNow },
+		NewEventParser: func() api.EventParser {
+			return func(raw []byte) (task.Event, bool, error) {
+				ev, kind, err := celery.ParseEvent(raw)
+				return ev, kind != celery.Task, err
+			}
+		},
+		MaxBody: 1 << 20, QueryTimeout: 5 * time.Second, QueryMaxConcurrent: 2,
+		Flags: []api.Setting{{Name: "storage.path", Value: "./data"}},
+		Build: []api.Setting{{Name: "version", Value: "1"}},
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	return api.New(c)
+}
+
+func request(method, target string, body string, header ...string) *http.Request {
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	return r
+}
+
+func do(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// errorOf is the error that an answer tells; it fails the test if that is not
+// the one thing it tells.
+func errorOf(t *testing.T, w *httptest.ResponseRecorder) string {
+	t.Helper()
+	var e map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &e); err != nil {
+		t.Fatalf("the answer is no JSON: %v: %q", err, w.Body)
+	}
+	text, ok := e["error"].(string)
+	if !ok || text == "" {
+		t.Fatalf("the answer is no error: %s", w.Body)
+	}
+	return text
+}
+
+func readAll(t *testing.T, r io.Reader) string {
+	t.Helper()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

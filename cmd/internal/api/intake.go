@@ -1,0 +1,166 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"daybook/tsdb"
+)
+
+const (
+	// appendTimeout bounds one Append, which goes on when its client is gone.
+	appendTimeout = 30 * time.Second
+	// A part of a request is at most so many records and bytes.
+	partRecords, partBytes = 10_000, 4 << 20
+)
+
+// intake is one request that writes, on its way from lines to records.
+type intake struct {
+	api     *API
+	ctx     context.Context
+	parse   recordOf
+	recs    []tsdb.Record
+	numbers []int // of the line that each record came from
+	unread  int   // lines that did not become a record
+	res     result
+	memory  loans
+}
+
+// read turns the body's lines into records. Its error ends the request.
+func (in *intake) read(b *body, arrays bool) error {
+	if err := in.memory.borrow(2 * readBuffer); err != nil {
+		return err
+	}
+	r := newReader(b)
+	var src source = &lineSource{r: r, long: pieceBuffer{borrow: in.memory.borrow}}
+	if arrays && beginsArray(r) {
+		src = &arraySource{r: r, buf: pieceBuffer{borrow: in.memory.borrow}}
+	}
+	for {
+		piece, err := src.next()
+		var unusable pieceError
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case in.ctx.Err() != nil: // the daemon is shutting down, or nobody waits for the answer
+			return in.ctx.Err()
+		case errors.As(err, &unusable):
+			in.refuse(src.number(), unusable)
+			continue
+		case errors.Is(err, errMemory):
+			return err
+		case err != nil:
+			return in.cutShort(in.api.bodyError(err))
+		}
+		if err := in.take(src, piece); err != nil {
+			return err
+		}
+	}
+}
+
+// cutShort adds to the error of a body what became of the lines before it.
+func (in *intake) cutShort(err error) error {
+	var e *statusError
+	if !errors.As(err, &e) {
+		return err
+	}
+	what := "nothing of it was taken"
+	if in.res.accepted > 0 {
+		what = fmt.Sprintf("%d lines of it were taken", in.res.accepted)
+	}
+	return &statusError{e.code, e.retry, e.text + "; " + what}
+}
+
+// take makes a record of one piece. Its error is the store's.
+func (in *intake) take(src source, piece []byte) error {
+	rec, ignored, err := in.parse(piece)
+	switch {
+	case err != nil:
+		if src.unfinished() {
+			err = fmt.Errorf("%w (the last line has no end: it seems to be cut short)", err)
+		}
+		in.refuse(src.number(), err)
+		return nil
+	case ignored:
+		in.res.ignored++
+		return nil
+	}
+	if err := in.borrowFor(rec.Size()); err != nil {
+		return err
+	}
+	in.recs = append(in.recs, rec)
+	in.numbers = append(in.numbers, src.number())
+	return nil
+}
+
+func (in *intake) refuse(line int, err error) {
+	in.unread++
+	in.res.refuse(line, err)
+}
+
+// borrowFor borrows memory for a record, and if there is none and the store
+// takes requests in parts, stores what has gathered first.
+func (in *intake) borrowFor(bytes int64) error {
+	err := in.memory.borrow(bytes)
+	if !errors.Is(err, tsdb.ErrOverloaded) || in.api.WholeRequests || len(in.recs) == 0 {
+		return err
+	}
+	if err := in.store(); err != nil {
+		return err
+	}
+	return in.memory.borrow(bytes)
+}
+
+// store appends what has gathered and notes what became of it: in one go if
+// the store takes requests whole, else in parts that each end in time. The
+// memory of a part goes back just before the store counts it as its own, or a
+// body could keep itself out.
+func (in *intake) store() error {
+	in.memory.spare = 0
+	for recs, numbers := in.recs, in.numbers; len(recs) > 0; {
+		n, bytes := in.part(recs)
+		if n == len(recs) {
+			bytes = in.memory.borrowed
+		}
+		in.memory.giveBack(bytes)
+		if err := in.append(recs[:n], numbers[:n]); err != nil {
+			return err
+		}
+		recs, numbers = recs[n:], numbers[n:]
+	}
+	clear(in.recs)
+	in.recs, in.numbers = in.recs[:0], in.numbers[:0]
+	return nil
+}
+
+// part says how many of the records are stored next, and how large they are.
+func (in *intake) part(recs []tsdb.Record) (n int, bytes int64) {
+	if in.api.WholeRequests {
+		return len(recs), in.memory.borrowed
+	}
+	for n < min(len(recs), partRecords) && bytes < partBytes {
+		bytes += recs[n].Size()
+		n++
+	}
+	return n, bytes
+}
+
+func (in *intake) append(recs []tsdb.Record, numbers []int) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(in.ctx), appendTimeout)
+	defer cancel()
+	done, err := in.api.Store.Append(ctx, recs)
+	if err != nil {
+		return fmt.Errorf("store %d invocations: %w", len(recs), err)
+	}
+	for _, r := range done.Refused {
+		if r.Index >= 0 && r.Index < len(numbers) {
+			in.res.refuse(numbers[r.Index], r.Err)
+		}
+	}
+	in.res.dropped += done.Dropped
+	in.res.accepted += max(len(recs)-len(done.Refused)-done.Dropped, 0)
+	return nil
+}

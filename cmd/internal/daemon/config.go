@@ -1,0 +1,67 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"daybook/cmd/internal/api"
+	"daybook/tsdb"
+)
+
+// Setting is a name and a value, for the status pages.
+type Setting = api.Setting
+
+// Config is everything that Run needs to know.
+type Config struct {
+	Storage  tsdb.Options // Logger is set by Run
+	ReadOnly bool         // serve without lock, ingest or retention
+	Web      WebConfig
+	Query    QueryConfig
+	Log      LogConfig
+	Flags    []Setting // shown by /api/v1/status/flags
+	Build    []Setting // shown by /api/v1/status/buildinfo, and logged
+}
+
+// WebConfig is about HTTP.
+type WebConfig struct {
+	ListenAddress string // port 0 picks one
+	EnableAdmin   bool
+	MaxBody       int64 // bytes, also once decompressed
+}
+
+// QueryConfig limits requests that read.
+type QueryConfig struct {
+	Timeout       time.Duration
+	MaxConcurrent int
+}
+
+// LogConfig is about what goes to stderr.
+type LogConfig struct {
+	Level  string // debug, info, warn or error
+	Format string // logfmt or json
+}
+
+// validate reports everything that is wrong at once, as a *tsdb.OptionsError.
+// Storage is validated by tsdb.
+func (c *Config) validate() error {
+	var errs []error
+	bad := func(cond bool, format string, args ...any) {
+		if cond {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	_, port, err := net.SplitHostPort(c.Web.ListenAddress)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	bad(err != nil, "--web.listen-address is %q, want host:port, such as 127.0.0.1:8365 or :0", c.Web.ListenAddress)
+	bad(c.Web.MaxBody < 1, "--web.max-body is %d, must be at least 1", c.Web.MaxBody)
+	bad(c.Query.Timeout <= 0, "--query.timeout is %s, must be more than 0", c.Query.Timeout)
+	bad(c.Query.MaxConcurrent < 1, "--query.max-concurrent is %d, must be at least 1", c.Query.MaxConcurrent)
+	if err := errors.Join(errs...); err != nil {
+		return &tsdb.OptionsError{Err: err}
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/oklog/run"
+
+	"daybook/cmd/internal/api"
+	"daybook/tsdb"
+)
+
+// Run serves until a signal arrives or something essential fails. It logs to
+// stderr.
+func Run(ctx context.Context, c Config, stderr io.Writer) error {
+	// ---- options
+	if err := c.validate(); err != nil {
+		return err
+	}
+	logger := NewLogger(stderr, c.Log)
+	level.Info(logger).Log(append([]any{"msg", "starting daybook"}, keyvals(c.Build)...)...)
+
+	// ---- the database
+	c.Storage.Logger = logger
+	open := tsdb.Open
+	if c.ReadOnly {
+		open = tsdb.OpenReadOnly
+	}
+	db, err := open(c.Storage)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", c.Storage.Dir, err)
+	}
+	limitMemory(logger, c.Storage.HeadMaxBytes, c.Storage.FilterBytes)
+
+	// ---- HTTP
+	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelRequests()
+	server, err := listen(log.With(logger, "component", "web"), c.Web.ListenAddress, api.New(c.api(db, logger)), requests)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+
+	// ---- actors, in the order of their interrupts
+	var g run.Group
+	g.Add(run.SignalHandler(ctx, syscall.SIGTERM, os.Interrupt))
+	{
+		g.Add(func() error {
+			<-requests.Done()
+			return nil
+		}, func(error) { cancelRequests() })
+	}
+	g.Add(server.run, server.interrupt)
+	{
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		g.Add(func() error { return storage(ctx, db) }, func(error) { cancel() })
+	}
+	err = g.Run()
+
+	// ---- the end
+	if errors.Is(err, run.ErrSignal) || errors.Is(err, context.Canceled) {
+		level.Info(logger).Log("msg", "stopping", "reason", err)
+		err = nil
+	}
+	from := time.Now()
+	if closeErr := db.Close(); closeErr != nil {
+		err = errors.Join(err, fmt.Errorf("close the database: %w", closeErr))
+	}
+	level.Info(logger).Log("msg", "stopped", "took", time.Since(from))
+	return err
+}
+
+// storage runs the database's loops, which end only by their context: if they
+// end by themselves, something essential failed.
+func storage(ctx context.Context, db *tsdb.DB) error {
+	err := db.Run(ctx)
+	switch {
+	case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):
+		return nil
+	case err == nil:
+		<-ctx.Done() // nothing to do in the background
+		return nil
+	}
+	return fmt.Errorf("run the database: %w", err)
+}
+
+func (c *Config) api(db *tsdb.DB, logger log.Logger) api.Config {
+	return api.Config{
+		Store:              db,
+		Logger:             log.With(logger, "component", "api"),
+		Now:                c.Storage.Now,
+		NewEventParser:     newEventParser,
+		ReadOnly:           c.ReadOnly,
+		EnableAdmin:        c.Web.EnableAdmin,
+		WholeRequests:      c.Storage.OnOverflow == tsdb.OverflowReject,
+		MaxBody:            c.Web.MaxBody,
+		QueryTimeout:       c.Query.Timeout,
+		QueryMaxConcurrent: c.Query.MaxConcurrent,
+		Flags:              c.Flags,
+		Build:              c.Build,
+	}
+}
+
+func keyvals(list []Setting) []any {
+	var out []any
+	for _, s := range list {
+		out = append(out, s.Name, s.Value)
+	}
+	return out
+}
