@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -17,18 +18,54 @@ import (
 const overflowWait = 2 * time.Second
 
 // Reserve counts the bytes of a body that is being decoded against the head's
-// cap. It returns ErrOverloaded if they do not fit; otherwise call release.
+// cap, and waits a while for them to fit; with OverflowDropOldest the oldest
+// are then dropped. It returns ErrOverloaded if there is no room for them;
+// otherwise call release.
 func (db *DB) Reserve(bytes int64) (release func(), err error) {
-	switch {
-	case db.readOnly:
+	if db.readOnly {
 		return nil, ErrReadOnly
-	case db.usable() != nil:
-		return nil, db.usable()
-	case !db.head.ReserveBytes(bytes):
-		db.hurry()
-		return nil, ErrOverloaded
+	}
+	if err := db.usable(); err != nil {
+		return nil, err
+	}
+	fits := func() bool { return db.head.ReserveBytes(bytes) }
+	for !fits() {
+		if ok, err := db.waitFor(context.Background(), fits); ok || err != nil {
+			return func() { db.head.ReleaseBytes(bytes) }, err
+		}
+		if db.opts.OnOverflow == OverflowReject || db.dropOldest() == nil {
+			return nil, ErrOverloaded
+		}
 	}
 	return func() { db.head.ReleaseBytes(bytes) }, nil
+}
+
+// waitFor hurries the cutter until there is room, at most overflowWait long.
+func (db *DB) waitFor(ctx context.Context, room func() bool) (bool, error) {
+	deadline := time.NewTimer(overflowWait)
+	defer deadline.Stop()
+	for {
+		round := db.room.wait()
+		if room() {
+			return true, nil
+		}
+		db.hurry()
+		select {
+		case <-round:
+		case <-deadline.C:
+			return false, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+// dropOldest makes room by force and returns what it dropped; nil if there was
+// nothing that could be.
+func (db *DB) dropOldest() []string {
+	dropped := db.head.DropOldest()
+	db.noteDropped(reasonOverflow, int64(len(dropped)))
+	return dropped
 }
 
 // Append stores records. When it returns nil, every record that is not listed
@@ -72,18 +109,16 @@ func (db *DB) admit(ctx context.Context, recs []Record, out *Appended) ([]*task.
 	now, floor := db.now(), db.floor()
 	ahead := now + db.opts.MaxFuture.Microseconds()
 	invs := make([]*task.Invocation, 0, len(recs))
+	latest := db.latestIn(recs)
 	for i := range recs {
 		v := &recs[i].Invocation
 		err, reason := error(nil), reasonNoTime
 		if recs[i].NoTime {
-			var known task.Invocation
-			switch known, err = db.Get(ctx, v.TaskID); {
-			case errors.Is(err, ErrNotFound):
-				err = task.ErrNoTime
-			case err != nil:
+			var at int64
+			if at, err = db.knownTime(ctx, v.TaskID, latest); err == nil {
+				v.WithTime(at)
+			} else if !errors.Is(err, task.ErrNoTime) {
 				return nil, err
-			default:
-				v.WithTime(known.UpdatedAt)
 			}
 		}
 		switch {
@@ -104,6 +139,32 @@ func (db *DB) admit(ctx context.Context, recs []Record, out *Appended) ([]*task.
 	}
 	db.rejected.Add(int64(len(out.Refused)))
 	return invs, nil
+}
+
+// latestIn is the newest time that each of the records' ids has among them;
+// nil if no record needs it.
+func (db *DB) latestIn(recs []Record) map[string]int64 {
+	if !slices.ContainsFunc(recs, func(r Record) bool { return r.NoTime }) {
+		return nil
+	}
+	latest := map[string]int64{}
+	for i := range recs {
+		latest[recs[i].TaskID] = max(latest[recs[i].TaskID], recs[i].UpdatedAt)
+	}
+	return latest
+}
+
+// knownTime is the time of the newest event of an id, stored or in the same
+// request; task.ErrNoTime if it is not known.
+func (db *DB) knownTime(ctx context.Context, id string, latest map[string]int64) (int64, error) {
+	known, err := db.Get(ctx, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return 0, err
+	}
+	if at := max(known.UpdatedAt, latest[id]); at != 0 {
+		return at, nil
+	}
+	return 0, task.ErrNoTime
 }
 
 // stamp prints microseconds for messages.
@@ -129,13 +190,13 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records [][]by
 			bases, gen, err = db.resolve(ctx, invs)
 		case a.Full:
 			var dropped []string
-			if dropped, err = db.makeRoom(ctx); err == nil && dropped != nil {
-				out.Dropped += countIn(dropped, whole[:len(whole)-len(invs)])
-				if len(dropped) == 0 { // everything is being cut, and the disk stands still
-					out.Dropped += len(invs)
-					db.noteDropped(reasonStalled, int64(len(invs)))
-					invs = nil
-				}
+			var full bool
+			dropped, full, err = db.makeRoom(ctx)
+			out.Dropped += countIn(dropped, whole[:len(whole)-len(invs)])
+			if full { // everything is being cut, and the disk stands still
+				out.Dropped += len(invs)
+				db.noteDropped(reasonStalled, int64(len(invs)))
+				invs = nil
 			}
 		}
 		if err != nil {
@@ -220,48 +281,32 @@ func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.B
 }
 
 // promise makes room for a whole request, or refuses it.
-func (db *DB) promise(ctx context.Context, invs []*task.Invocation) (func(), error) {
-	deadline := time.NewTimer(overflowWait)
-	defer deadline.Stop()
-	for {
-		room := db.room.wait()
-		if giveBack, ok := db.head.Promise(invs); ok {
-			return giveBack, nil
-		}
-		db.hurry()
-		select {
-		case <-room:
-		case <-deadline.C:
-			return nil, ErrOverloaded
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+func (db *DB) promise(ctx context.Context, invs []*task.Invocation) (giveBack func(), err error) {
+	if int64(len(invs)) > db.opts.HeadMaxRecords {
+		return nil, fmt.Errorf("%w: it has %d records, and --head.max-records is %d", ErrTooLarge, len(invs), db.opts.HeadMaxRecords)
 	}
+	ok, err := db.waitFor(ctx, func() (ok bool) {
+		giveBack, ok = db.head.Promise(invs)
+		return ok
+	})
+	if err == nil && !ok {
+		err = ErrOverloaded
+	}
+	return giveBack, err
 }
 
 // makeRoom waits until the cutter has made room, and if it cannot keep up drops
-// the oldest. dropped is nil if there is room; empty if there is none and
-// nothing could be dropped.
-func (db *DB) makeRoom(ctx context.Context) (dropped []string, err error) {
-	deadline := time.NewTimer(overflowWait)
-	defer deadline.Stop()
-	for waiting := true; waiting; {
-		room := db.room.wait()
-		if records, bytes := db.head.Size(); records < db.opts.HeadMaxRecords && bytes < db.opts.HeadMaxBytes*7/8 {
-			return nil, nil
-		}
-		db.hurry()
-		select {
-		case <-room:
-		case <-deadline.C:
-			waiting = false
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+// the oldest. full says that there is no room and nothing could be dropped.
+func (db *DB) makeRoom(ctx context.Context) (dropped []string, full bool, err error) {
+	ok, err := db.waitFor(ctx, func() bool {
+		records, bytes := db.head.Size()
+		return records < db.opts.HeadMaxRecords && bytes < db.opts.HeadMaxBytes*7/8
+	})
+	if ok || err != nil {
+		return nil, false, err
 	}
-	dropped = db.head.DropOldest()
-	db.noteDropped(reasonOverflow, int64(len(dropped)))
-	return append([]string{}, dropped...), nil
+	dropped = db.dropOldest()
+	return dropped, len(dropped) == 0, nil
 }
 
 // noteDropped counts and warns, once in ten seconds.

@@ -19,6 +19,7 @@ func (db *DB) Health() Health {
 		reason("cannot store: %v", storeErr)
 	}
 	if !db.ready.Load() {
+		h.CanStore = false
 		reason("the log is being replayed")
 	}
 	for name, err := range db.compact.Unreadable() {

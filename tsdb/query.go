@@ -16,6 +16,10 @@ import (
 // days or out of the parked file while it read.
 const moveTries = 4
 
+// maxPageBytes ends a page before its limit: a thousand rows may carry a
+// thousand tracebacks of 64 KiB.
+const maxPageBytes = 16 << 20
+
 // Get returns all that is known of an invocation, details included;
 // ErrNotFound if nothing is.
 func (db *DB) Get(ctx context.Context, id string) (task.Invocation, error) {
@@ -63,10 +67,12 @@ func (db *DB) Select(ctx context.Context, q Query) (Page, error) {
 func (db *DB) selectOnce(ctx context.Context, q Query) (Page, error) {
 	var page Page
 	var full bool
+	var bytes int64
 	unreadable, err := db.walk(ctx, q, q.Limit+1, func(v *task.Invocation) (bool, error) {
-		if full = len(page.Invocations) == q.Limit; full {
+		if full = len(page.Invocations) == q.Limit || bytes > maxPageBytes; full {
 			return false, nil
 		}
+		bytes += v.Size()
 		page.Invocations = append(page.Invocations, *v)
 		return true, nil
 	})

@@ -114,7 +114,8 @@ func (db *DB) relieveReplay(ctx context.Context) error {
 	if _, err := db.compact.Cut(ctx, db.cuttable(), true, false); err != nil {
 		return err
 	}
-	return db.park(ctx, false)
+	_, err := db.park(ctx, false)
+	return err
 }
 
 // resolveReplayed gives the replayed entries their stored rows, and lets those
@@ -160,8 +161,11 @@ func (db *DB) cutLoop(ctx context.Context) {
 		case <-tick.C:
 		case <-db.pressure:
 		}
-		db.cutRound(ctx)
+		progress := db.cutRound(ctx)
 		db.room.wake()
+		if progress {
+			continue
+		}
 		pause.Reset(pressurePause)
 		select {
 		case <-ctx.Done():
@@ -171,17 +175,25 @@ func (db *DB) cutLoop(ctx context.Context) {
 	}
 }
 
-// cutRound cuts what is settled; the fuller the head, the more.
-func (db *DB) cutRound(ctx context.Context) {
+// cutRound cuts what is settled; the fuller the head, the more. It reports
+// whether anything left the head.
+func (db *DB) cutRound(ctx context.Context) (progress bool) {
+	cut := func(all bool) error {
+		res, err := db.compact.Cut(ctx, db.cuttable(), all, true)
+		progress = progress || res.Rows > 0
+		return err
+	}
 	err := db.giveUpParked(ctx)
 	if err == nil {
-		_, err = db.compact.Cut(ctx, db.cuttable(), false, true)
+		err = cut(false)
 	}
 	if err == nil && db.fullness() > 0.75 {
-		_, err = db.compact.Cut(ctx, db.cuttable(), true, true)
+		err = cut(true)
 	}
 	if err == nil && db.fullness() > 0.5 {
-		err = db.park(ctx, true)
+		var parked int
+		parked, err = db.park(ctx, true)
+		progress = progress || parked > 0
 	}
 	if err == nil {
 		err = db.maybeCheckpoint()
@@ -189,6 +201,7 @@ func (db *DB) cutRound(ctx context.Context) {
 	if ctx.Err() == nil {
 		db.storeFailed("cutting", err)
 	}
+	return progress && err == nil
 }
 
 // fullness is how far the head is towards its nearer cap, 0 to 1.
@@ -197,17 +210,19 @@ func (db *DB) fullness() float64 {
 	return max(float64(records)/float64(db.opts.HeadMaxRecords), float64(bytes)/float64(db.opts.HeadMaxBytes))
 }
 
-// park parks idle open invocations until the head is half full.
-func (db *DB) park(ctx context.Context, logged bool) error {
+// park parks idle open invocations until the head is half full, and returns
+// how many.
+func (db *DB) park(ctx context.Context, logged bool) (parked int, err error) {
 	chunk := int(max(1, min(db.opts.HeadMaxRecords/8, 20_000)))
 	for db.fullness() > 0.5 && ctx.Err() == nil {
 		n, err := db.compact.Park(ctx, db.cuttable(), chunk, logged)
+		parked += n
 		db.metrics.parked.Add(float64(n))
 		if err != nil || n == 0 {
-			return err
+			return parked, err
 		}
 	}
-	return nil
+	return parked, nil
 }
 
 // giveUpParked brings back parked invocations whose last event is older than

@@ -15,6 +15,9 @@ var (
 	// ErrOverloaded is returned by Append when the head is full and
 	// OnOverflow is OverflowReject: nothing of the call was stored; try later.
 	ErrOverloaded = errors.New("the head is full")
+	// ErrTooLarge is returned by Append for a request that cannot be stored
+	// whole even by an empty head, when OnOverflow is OverflowReject: split it.
+	ErrTooLarge = errors.New("the request is larger than the head")
 	// ErrReadOnly is returned by every call that would change a DB from OpenReadOnly.
 	ErrReadOnly = errors.New("the data directory is served read-only")
 	// ErrClosed is returned after Close.

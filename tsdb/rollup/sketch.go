@@ -95,15 +95,6 @@ func (s *Sketch) Merge(o *Sketch) {
 func (s *Sketch) mergeBins(o []bin) {
 	missing, i := 0, 0
 	for _, b := range o {
-		// Where bins are contiguous, this is the place; it saves the search.
-		if i < len(s.bins) {
-			j := uint(i + int(b.index-s.bins[i].index))
-			if j < uint(len(s.bins)) && s.bins[j].index == b.index {
-				s.bins[j].n += b.n
-				i = int(j)
-				continue
-			}
-		}
 		for i < len(s.bins) && s.bins[i].index < b.index {
 			i++
 		}
