@@ -19,7 +19,6 @@ type serveCommand struct {
 func (c *serveCommand) register(cmd *kingpin.CmdClause) {
 	c.cmd = cmd
 	c.config.Storage = tsdb.DefaultOptions()
-	c.config.Storage.DiskUsage = 0 // no flag yet that could switch it off
 	c.registerStorage(cmd, &c.config.Storage)
 	c.registerHead(cmd, &c.config.Storage)
 
@@ -48,6 +47,13 @@ func (c *serveCommand) registerStorage(cmd *kingpin.CmdClause, o *tsdb.Options) 
 	durationFlag(cmd.Flag("ingest.max-future", "Events further ahead than this are refused."), &o.MaxFuture, "1h")
 	durationFlag(cmd.Flag("ingest.max-past", "Events older than this are refused, also when retention by age is off."), &o.MaxPast, "400d")
 	durationFlag(cmd.Flag("retention.time", "Whole days older than this are deleted, at start and every minute; 0 keeps them for ever."), &o.RetentionTime, "15d")
+	sizeFlag(cmd.Flag("retention.size", "Size in bytes of everything under the data directory above which the oldest whole days are deleted; 0 is off."), &o.RetentionSize, "0")
+	cmd.Flag("retention.disk-usage", "Percent of the file system in use at which the oldest whole day is deleted, if that can bring it below; 0 is off.").
+		Default("90").Float64Var(&o.DiskUsage)
+	cmd.Flag("ingest.detail-rate", "Above that many invocations of a task in a minute, args, kwargs and result of its successes are left out; 0 is off.").
+		Default("0").IntVar(&o.DetailRate)
+	cmd.Flag("celery.broker", "URL of a broker to take Celery's events from: redis://, rediss://, redis+socket://, amqp:// or amqps://; repeatable. "+
+		"Options: ?global_keyprefix=&fanout_prefix=&exchange=&queue=. See docs/celery.md.").StringsVar(&c.config.Brokers)
 }
 
 func (c *serveCommand) registerHead(cmd *kingpin.CmdClause, o *tsdb.Options) {
@@ -66,7 +72,11 @@ func (c *serveCommand) run() error {
 	c.config.Build = build()
 	c.config.Storage.By = "daybook " + version
 	for _, f := range c.cmd.Model().Flags {
-		c.config.Flags = append(c.config.Flags, daemon.Setting{Name: f.Name, Value: f.Value.String()})
+		value := f.Value.String()
+		if f.Name == "celery.broker" {
+			value = daemon.RedactURLs(c.config.Brokers)
+		}
+		c.config.Flags = append(c.config.Flags, daemon.Setting{Name: f.Name, Value: value})
 	}
 	return daemon.Run(context.Background(), c.config, os.Stderr)
 }

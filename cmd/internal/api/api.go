@@ -39,6 +39,9 @@ type Config struct {
 	// NewEventParser returns a parser for the goroutine that asks for it.
 	NewEventParser func() EventParser
 
+	// Brokers tells the state of the consumers; nil if there are none.
+	Brokers func() []Broker
+
 	ReadOnly    bool // requests that write are refused
 	EnableAdmin bool // off: the admin endpoints are 404
 	// WholeRequests says that the store takes a request whole or not at all
@@ -52,6 +55,23 @@ type Config struct {
 
 	Flags []Setting // shown by /api/v1/status/flags
 	Build []Setting // shown by /api/v1/status/buildinfo
+}
+
+// Broker is the state of the consumer of one broker.
+type Broker struct {
+	URL         string // without password
+	Connected   bool
+	LastEventAt int64    // newest timestamp of any event, microseconds; 0 if none
+	Reasons     []string // what is wrong
+	Groups      []WorkerGroup
+}
+
+// WorkerGroup is the workers of one group that a broker has told of.
+type WorkerGroup struct {
+	Name        string
+	Workers     int
+	LastEventAt int64 // microseconds
+	Lost        int64 // events that they lost before sending, as far as it shows
 }
 
 // API serves the endpoints. It starts nothing.

@@ -20,11 +20,18 @@ func (a *API) healthz(w http.ResponseWriter, r *http.Request, _ string) error {
 		code = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", strconv.Itoa(retryDisk))
 	}
-	a.reply(w, r, code, a.appendHealth(nil, &h, code == http.StatusOK))
+	var brokers []Broker
+	if a.Brokers != nil {
+		brokers = a.Brokers()
+	}
+	for _, b := range brokers {
+		h.Reasons = append(h.Reasons, b.Reasons...)
+	}
+	a.reply(w, r, code, a.appendHealth(nil, &h, brokers, code == http.StatusOK))
 	return nil
 }
 
-func (a *API) appendHealth(dst []byte, h *tsdb.Health, stores bool) []byte {
+func (a *API) appendHealth(dst []byte, h *tsdb.Health, brokers []Broker, stores bool) []byte {
 	status := "ok"
 	if len(h.Reasons) > 0 || !stores {
 		status = "degraded"
@@ -44,7 +51,33 @@ func (a *API) appendHealth(dst []byte, h *tsdb.Health, stores bool) []byte {
 	count("wal_bytes", h.WALBytes)
 	dst = appendDecimal(append(dst, `,"disk_usage_pct":`...), h.DiskUsagePct)
 	count("disk_free_bytes", h.DiskFreeBytes)
-	return append(dst, `,"brokers":[]}`+"\n"...)
+	dst = appendBrokers(append(dst, `,"brokers":`...), brokers)
+	return append(dst, "}\n"...)
+}
+
+func appendBrokers(dst []byte, brokers []Broker) []byte {
+	dst = append(dst, '[')
+	for i, b := range brokers {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = task.AppendJSONString(append(dst, `{"url":`...), b.URL)
+		dst = strconv.AppendBool(append(dst, `,"connected":`...), b.Connected)
+		dst = render.AppendTime(append(dst, `,"last_event_at":`...), b.LastEventAt)
+		dst = append(dst, `,"worker_groups":[`...)
+		for j, g := range b.Groups {
+			if j > 0 {
+				dst = append(dst, ',')
+			}
+			dst = task.AppendJSONString(append(dst, `{"name":`...), g.Name)
+			dst = strconv.AppendInt(append(dst, `,"workers":`...), int64(g.Workers), 10)
+			dst = render.AppendTime(append(dst, `,"last_event_at":`...), g.LastEventAt)
+			dst = strconv.AppendInt(append(dst, `,"lost":`...), g.Lost, 10)
+			dst = append(dst, '}')
+		}
+		dst = append(dst, "]}"...)
+	}
+	return append(dst, ']')
 }
 
 // appendDecimal prints a number with two decimals, null if it is none.

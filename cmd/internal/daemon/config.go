@@ -17,6 +17,7 @@ type Setting = api.Setting
 type Config struct {
 	Storage  tsdb.Options // Logger is set by Run
 	ReadOnly bool         // serve without lock, ingest or retention
+	Brokers  []string     // URLs of the brokers to take Celery's events from
 	Web      WebConfig
 	Query    QueryConfig
 	Log      LogConfig
@@ -57,6 +58,7 @@ func (c *Config) validate() error {
 		_, err = net.LookupPort("tcp", port)
 	}
 	bad(err != nil, "--web.listen-address is %q, want host:port, such as 127.0.0.1:8365 or :0", c.Web.ListenAddress)
+	bad(c.ReadOnly && len(c.Brokers) > 0, "--celery.broker and --storage.read-only exclude each other")
 	bad(c.Web.MaxBody < 1, "--web.max-body is %d, must be at least 1", c.Web.MaxBody)
 	bad(c.Query.Timeout <= 0, "--query.timeout is %s, must be more than 0", c.Query.Timeout)
 	bad(c.Query.MaxConcurrent < 1, "--query.max-concurrent is %d, must be at least 1", c.Query.MaxConcurrent)

@@ -39,10 +39,16 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	}
 	limitMemory(logger, c.Storage.HeadMaxBytes, c.Storage.FilterBytes)
 
+	// ---- brokers
+	consumers, err := newConsumers(c.Brokers, db, logger)
+	if err != nil {
+		return errors.Join(&tsdb.OptionsError{Err: fmt.Errorf("--celery.broker: %w", err)}, db.Close())
+	}
+
 	// ---- HTTP
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelRequests()
-	server, err := listen(log.With(logger, "component", "web"), c.Web.ListenAddress, api.New(c.api(db, logger)), requests)
+	server, err := listen(log.With(logger, "component", "web"), c.Web.ListenAddress, api.New(c.api(db, logger, consumers)), requests)
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
@@ -55,6 +61,10 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 			<-requests.Done()
 			return nil
 		}, func(error) { cancelRequests() })
+	}
+	for _, consumer := range consumers {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		g.Add(func() error { return consumer.Run(ctx) }, func(error) { cancel() })
 	}
 	g.Add(server.run, server.interrupt)
 	{
@@ -90,8 +100,9 @@ func storage(ctx context.Context, db *tsdb.DB) error {
 	return fmt.Errorf("run the database: %w", err)
 }
 
-func (c *Config) api(db *tsdb.DB, logger log.Logger) api.Config {
+func (c *Config) api(db *tsdb.DB, logger log.Logger, consumers []consumer) api.Config {
 	return api.Config{
+		Brokers:            brokerStates(consumers),
 		Store:              db,
 		Logger:             log.With(logger, "component", "api"),
 		Now:                c.Storage.Now,
