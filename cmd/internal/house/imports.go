@@ -39,7 +39,7 @@ var rooms = map[string]room{
 	"cmd/internal/units":  {},
 	"cmd/internal/celery": {may: []string{"tsdb/task"}},
 	// What the consumers share, and the consumers.
-	"cmd/internal/ingest":   {may: []string{"cmd/internal/celery", "tsdb/task"}, tests: []string{"cmd/internal/ingest/amqp", "cmd/internal/ingest/redis"}},
+	"cmd/internal/ingest":   {may: []string{"cmd/internal/celery", "tsdb/task"}, tests: []string{"cmd/internal/ingest/amqp", "cmd/internal/ingest/redis", "tsdb"}},
 	"cmd/internal/ingest/*": {may: []string{"cmd/internal/ingest", "cmd/internal/ingest/internal/brokers", "cmd/internal/celery", "tsdb/task"}},
 	"cmd/internal/daemon":   {may: []string{"*"}},
 	// Everything may use tsdb/task except what is below it or knows no tasks.

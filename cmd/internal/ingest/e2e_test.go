@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math"
 	"os"
 	"slices"
@@ -18,31 +20,52 @@ import (
 	"daybook/cmd/internal/ingest/amqp"
 	"daybook/cmd/internal/ingest/internal/brokers"
 	"daybook/cmd/internal/ingest/redis"
+	"daybook/tsdb"
 	"daybook/tsdb/task"
 )
 
-// memory is a Sink that folds events, as the head does.
-type memory struct {
-	mu    sync.Mutex // guards tasks
-	tasks map[string]task.Invocation
+// stored is a Sink on a real data directory, with its log, cuts and days.
+type stored struct{ db *tsdb.DB }
+
+func store(t *testing.T) stored {
+	t.Helper()
+	o := tsdb.DefaultOptions()
+	o.Dir, o.CutInterval, o.Settle = t.TempDir(), 200*time.Millisecond, 100*time.Millisecond
+	db, err := tsdb.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- db.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-done, db.Close()); err != nil {
+			t.Errorf("store: %v", err)
+		}
+	})
+	brokers.Until(t, 20*time.Second, "store is ready", func() bool { return db.Ready().Ready })
+	return stored{db}
 }
 
-func (m *memory) Append(_ context.Context, events []task.Event) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.tasks == nil {
-		m.tasks = make(map[string]task.Invocation)
-	}
+func (m stored) Append(ctx context.Context, events []task.Event) error {
+	recs := make([]tsdb.Record, len(events))
 	for i := range events {
-		m.tasks[events[i].TaskID] = task.Merge(m.tasks[events[i].TaskID], events[i].Invocation())
+		recs[i].Invocation = events[i].Invocation()
 	}
-	return nil
+	out, err := m.db.Append(ctx, recs)
+	if err == nil && out.Dropped+len(out.Refused) > 0 {
+		err = fmt.Errorf("%d dropped, refused: %v", out.Dropped, out.Refused)
+	}
+	return err
 }
 
-func (m *memory) get(id string) task.Invocation {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.tasks[id]
+func (m stored) get(id string) task.Invocation {
+	v, err := m.db.Get(context.Background(), id)
+	if err != nil {
+		return task.Invocation{}
+	}
+	return v
 }
 
 type consumer interface {
@@ -53,7 +76,7 @@ type consumer interface {
 // running is a consumer at work.
 type running struct {
 	consumer
-	memory
+	stored
 	mu   sync.Mutex // guards gaps
 	gaps []ingest.Gap
 }
@@ -66,8 +89,8 @@ func (r *running) told() []ingest.Gap {
 
 func run(t *testing.T, url string) *running {
 	t.Helper()
-	r := &running{}
-	o := ingest.Options{Logger: log.NewNopLogger(), Sink: &r.memory, MaxBackoff: time.Second, Gap: func(g ingest.Gap) {
+	r := &running{stored: store(t)}
+	o := ingest.Options{Logger: log.NewNopLogger(), Sink: r.stored, MaxBackoff: time.Second, Gap: func(g ingest.Gap) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.gaps = append(r.gaps, g)
