@@ -95,20 +95,21 @@ func (db *DB) selectOnce(ctx context.Context, q Query) (Page, error) {
 // files that could not be read.
 func (db *DB) walk(ctx context.Context, q Query, hint int, fn func(*task.Invocation) (bool, error)) ([]string, error) {
 	// The order matters: rows move from the head to the files, so that what
-	// is not in this snapshot is in the files opened after it.
+	// leaves it after this snapshot is in it, and what has left it before is in
+	// the files looked at after it.
+	snap := db.head.Snapshot()
 	view := db.catalog.View()
 	defer view.Release()
-	snap := db.head.Snapshot()
-	m := merger{q: &q, fn: fn}
-	if hint > 0 {
-		m.seen = map[string]bool{}
-	}
+	m := merger{q: &q, fn: fn, seen: map[string]bool{}, bounded: hint > 0}
 	var err error
 	if m.memory, err = db.memoryRows(ctx, &q, &snap, hint); err != nil {
 		return nil, err
 	}
+	for _, v := range m.memory {
+		m.seen[v.TaskID] = true
+	}
 	if !q.Open && q.OpenBefore == 0 {
-		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Details: q.Details,
+		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Details: q.Details, Limit: hint,
 			Skip: func(id string, _ uint64) bool { return snap.Holds(id) }}
 		err = view.Select(ctx, sel, m.block)
 	}
@@ -138,6 +139,8 @@ func (db *DB) memoryRows(ctx context.Context, q *Query, snap *head.Snapshot, hin
 		return hint == 0 || n < hint, nil
 	})
 	sortRows(rows, q.Oldest)
+	// One that was parked after the snapshot is in both, the same.
+	rows = slices.CompactFunc(rows, func(a, b *task.Invocation) bool { return a.TaskID == b.TaskID })
 	return rows, err
 }
 
@@ -195,18 +198,26 @@ func sortRows(rows []*task.Invocation, oldest bool) {
 	})
 }
 
-// merger interleaves the rows in memory with those of the blocks.
+// merger interleaves the rows in memory with those of the blocks. Where an id
+// is in both, because it was cut between the snapshot and the reading of its
+// day, the row in memory is given out.
 type merger struct {
 	q       *Query
 	fn      func(*task.Invocation) (bool, error)
 	memory  []*task.Invocation
-	seen    map[string]bool // ids given out; nil for unbounded walks
-	lastID  string
+	seen    map[string]bool // ids in memory or, in a bounded walk, given out
+	bounded bool
 	stopped bool
 }
 
 // block takes the next row of the blocks.
 func (m *merger) block(v *task.Invocation) (bool, error) {
+	if m.seen[v.TaskID] {
+		return true, nil
+	}
+	if m.bounded {
+		m.seen[v.TaskID] = true
+	}
 	k := v.Key()
 	for len(m.memory) > 0 && follows(k, m.memory[0].Key(), m.q.Oldest) {
 		if more, err := m.nextMemory(); !more {
@@ -235,18 +246,8 @@ func (m *merger) nextMemory() (bool, error) {
 	return m.give(&v)
 }
 
-// give passes a row on unless its id was given out already: an entry cut
-// between the snapshot and the reading of its day is in both.
+// give passes a row on.
 func (m *merger) give(v *task.Invocation) (bool, error) {
-	if m.seen != nil {
-		if m.seen[v.TaskID] {
-			return true, nil
-		}
-		m.seen[v.TaskID] = true
-	} else if v.TaskID == m.lastID {
-		return true, nil
-	}
-	m.lastID = v.TaskID
 	more, err := m.fn(v)
 	m.stopped = !more || err != nil
 	return more && err == nil, err
