@@ -36,6 +36,7 @@ func Open(o Options) (c *Compactor, err error) {
 		}
 	}()
 	c.guard.seen = o.LastSeen
+	o.Catalog.IgnoreMoved()
 	for _, dir := range []string{c.dirs.live, c.dirs.days, c.dirs.tmp} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return c, err

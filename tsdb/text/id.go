@@ -18,31 +18,48 @@ func wholeID(id string) bool {
 
 // idBegin reports whether s may be the beginning of a UUID.
 func idBegin(s string) bool {
-	dashed := len(s) > 8 && s[8] == '-'
-	if s == "" || dashed && len(s) > dashedIDLen || !dashed && len(s) > hexIDLen {
+	if len(s) <= 8 || s[8] != '-' {
+		return s != "" && len(s) <= hexIDLen && allHex(s)
+	}
+	if len(s) > dashedIDLen || !allHex(s[:8]) {
 		return false
 	}
-	for i := range len(s) {
-		if dashed && (i == 8 || i == 13 || i == 18 || i == 23) {
-			if s[i] != '-' {
-				return false
-			}
-		} else if !hexDigit(s[i]) {
+	s = s[9:]
+	for range 3 {
+		if len(s) <= 4 {
+			return allHex(s)
+		}
+		if s[4] != '-' || !allHex(s[:4]) {
 			return false
 		}
+		s = s[5:]
 	}
-	return true
+	return allHex(s)
 }
 
-func hexDigit(c byte) bool {
-	c = lowerByte[c]
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+// notHex is 0 for hexadecimal digits.
+var notHex = func() (t [256]byte) {
+	for c := range t {
+		if !strings.ContainsRune("0123456789abcdefABCDEF", rune(c)) {
+			t[c] = 1
+		}
+	}
+	return t
+}()
+
+// allHex is asked for the id of every row: it does not branch.
+func allHex(s string) bool {
+	bad := byte(0)
+	for i := range len(s) {
+		bad |= notHex[s[i]]
+	}
+	return bad == 0
 }
 
 // inID reports whether s may stand within a UUID.
 func inID(s string) bool {
 	for i := range len(s) {
-		if s[i] != '-' && !hexDigit(s[i]) {
+		if s[i] != '-' && notHex[s[i]] != 0 {
 			return false
 		}
 	}

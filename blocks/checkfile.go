@@ -1,0 +1,246 @@
+package blocks
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// Finding is one thing that is wrong with a file, or, as a Note, worth knowing.
+type Finding struct {
+	Path    string
+	Problem string
+	Remedy  string
+	Note    bool
+}
+
+// maxFindings is how many findings are listed of one file; the first ones tell.
+const maxFindings = 30
+
+// CheckFile looks for damage in one file of the data directory: what SQLite
+// finds, the checksum, and what the file says of itself; deep also reads every
+// row and its details. It changes nothing, and may run beside a daemon. The
+// error is for what has nothing to do with the file's content: that it cannot
+// be opened, or that ctx ended.
+func CheckFile(ctx context.Context, path string, deep bool) ([]Finding, error) {
+	r := &report{path: path}
+	var err error
+	base := filepath.Base(path)
+	if _, parked := ParseParkedName(base); parked {
+		err = r.parked(ctx, deep)
+	} else if _, _, live := ParseLiveName(base); live && isLive(path) {
+		err = r.live(ctx, deep)
+	} else {
+		err = r.day(ctx, deep)
+	}
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return r.findings, r.notice(err)
+}
+
+// isLive tells a live file from a sealed one of the same name: by its place,
+// and by the WAL that it has beside it while it is used.
+func isLive(path string) bool {
+	if abs, err := filepath.Abs(path); err == nil && filepath.Base(filepath.Dir(abs)) == "live" {
+		return true
+	}
+	_, err := os.Lstat(path + "-wal")
+	return err == nil
+}
+
+// report collects the findings about one file.
+type report struct {
+	path     string
+	findings []Finding
+}
+
+// errEnough ends a check that has found more than is worth listing.
+var errEnough = errors.New("enough findings")
+
+const (
+	remedyRestore = "move it to quarantine/ and restore the file from a backup"
+	remedyUpgrade = "use a newer Daybook; the file itself is fine"
+	remedyMove    = "move it out of the data directory"
+)
+
+func (r *report) add(remedy, format string, args ...any) error {
+	r.findings = append(r.findings, Finding{Path: r.path, Problem: fmt.Sprintf(format, args...), Remedy: remedy})
+	if len(r.findings) >= maxFindings {
+		return errEnough
+	}
+	return nil
+}
+
+func (r *report) note(remedy, format string, args ...any) {
+	r.findings = append(r.findings, Finding{Path: r.path, Problem: fmt.Sprintf(format, args...), Remedy: remedy, Note: true})
+}
+
+// notice turns an error that is about the file's content into a finding.
+func (r *report) notice(err error) error {
+	var (
+		version *VersionError
+		foreign *ForeignError
+		unsafe  *UnsafeError
+		damaged *DamagedError
+		sqlite  sqlite3.Error
+	)
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, fs.ErrNotExist):
+		return err
+	case errors.As(err, &version):
+		err = r.add(remedyUpgrade, "%v", version)
+	case errors.As(err, &foreign):
+		err = r.add(remedyMove, "%v", foreign)
+	case errors.As(err, &unsafe):
+		err = r.add("if it is still being written, wait; else move both to quarantine/", "%v", unsafe)
+	case errors.As(err, &damaged), errors.Is(err, errRow), errors.Is(err, errChunk),
+		errors.As(err, &sqlite) && (sqlite.Code == sqlite3.ErrCorrupt || sqlite.Code == sqlite3.ErrNotADB):
+		err = r.add(remedyRestore, "%v", err)
+	default:
+		return err
+	}
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// day checks a file of days/, with its checksum.
+func (r *report) day(ctx context.Context, deep bool) error {
+	if err := r.checksum(); err != nil {
+		return err
+	}
+	if _, err := OpenSealed(r.path); err != nil {
+		return err
+	}
+	_, err := r.sealed(ctx, deep)
+	return err
+}
+
+// checksum compares the file with the .sha256 beside it.
+func (r *report) checksum() error {
+	text, err := os.ReadFile(r.path + checksumSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		r.note("nothing; it is written when the day is sealed again", "%s has no %s beside it", filepath.Base(r.path), checksumSuffix)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	want, name, ok := strings.Cut(strings.TrimSuffix(string(text), "\n"), "  ")
+	if !ok || len(want) != 64 || name != filepath.Base(r.path) {
+		return r.add("delete the checksum file if the day file is found to be whole otherwise", "its %s is not one of sha256sum", checksumSuffix)
+	}
+	// A file with a WAL beside it is in use, and not to be read outside SQLite.
+	for _, side := range sides(r.path) {
+		if _, err := os.Lstat(side); err == nil {
+			return &UnsafeError{r.path, filepath.Base(side)}
+		}
+	}
+	got, err := fileSum(r.path)
+	if err == nil && got != want {
+		err = r.add(remedyRestore, "its content is not what its %s says", checksumSuffix)
+	}
+	return err
+}
+
+// sealed checks a sealed file of any name.
+func (r *report) sealed(ctx context.Context, deep bool) (s *Sealed, err error) {
+	if s, err = openSealed(r.path); err != nil {
+		return nil, err
+	}
+	c, err := openFile(r.path, modeImmutable)
+	if err != nil {
+		return s, openError(r.path, err)
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if err := r.integrity(ctx, c, deep); err != nil {
+		return s, err
+	}
+	var vals [1]driver.Value
+	if _, err := c.queryRow(ctx, vals[:], "SELECT count(*) FROM invocation"); err != nil {
+		return s, err
+	}
+	oldest, newest, err := rowBounds(ctx, c, s.info.Day)
+	if err != nil {
+		return s, err
+	}
+	if vals[0] != s.info.Rows || oldest != s.info.Oldest || newest != s.info.Newest {
+		if err := r.add(remedyRestore, "it has %v rows from %d to %d, and says %d from %d to %d", vals[0], oldest, newest, s.info.Rows, s.info.Oldest, s.info.Newest); err != nil {
+			return s, err
+		}
+	}
+	filter, err := loadBloom(ctx, c, s.filterBlocks)
+	if err != nil || !deep {
+		return s, err
+	}
+	k := rowCheck{r: r, c: c, day: s.info.Day, ordered: true, known: func(hash uint64, _ int64) (bool, error) { return filter.has(hash), nil }}
+	return s, k.run(ctx)
+}
+
+// integrity asks SQLite.
+func (r *report) integrity(ctx context.Context, c *conn, deep bool) error {
+	pragma := "PRAGMA main.quick_check(20)"
+	if deep {
+		pragma = "PRAGMA main.integrity_check(20)"
+	}
+	return c.each(ctx, 1, func(vals []driver.Value) error {
+		if vals[0] == "ok" {
+			return nil
+		}
+		return r.add(remedyRestore, "SQLite finds: %v", vals[0])
+	}, pragma)
+}
+
+// live checks a live file, as the last commit left it.
+func (r *report) live(ctx context.Context, deep bool) (err error) {
+	day, _, _ := ParseLiveName(filepath.Base(r.path))
+	if err := checkOurs(r.path); err != nil {
+		return err
+	}
+	c, err := openFile(r.path, modeRead)
+	if err != nil {
+		return openError(r.path, err)
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if err := c.exec("BEGIN"); err != nil {
+		return err
+	}
+	if err := checkMeta(ctx, c, r.path, kindLive, day); err != nil {
+		return err
+	}
+	if err := r.integrity(ctx, c, deep); err != nil {
+		return err
+	}
+	if _, err := loadCuts(ctx, c); err != nil {
+		return err
+	}
+	if _, err := loadMask(ctx, c); err != nil {
+		return err
+	}
+	if _, err := loadMoved(ctx, c, "main"); err != nil {
+		return err
+	}
+	ids, err := loadIDs(ctx, c, func(uint64) {})
+	if err != nil || !deep {
+		return err
+	}
+	page := cachedPages(ctx, c)
+	k := rowCheck{r: r, c: c, day: day, known: func(hash uint64, key int64) (bool, error) {
+		found := false
+		err := ids.find(page, hash, func(at int64) (bool, error) {
+			found = at == key
+			return found, nil
+		})
+		return found, err
+	}}
+	return k.run(ctx)
+}

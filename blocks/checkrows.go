@@ -1,0 +1,168 @@
+package blocks
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"path/filepath"
+
+	"daybook/tsdb/task"
+)
+
+// rowCheck reads every row of an open file and what belongs to it.
+type rowCheck struct {
+	r   *report
+	c   *conn
+	day task.Day
+	// ordered: keys are in task.Key order, as in sealed files. In live ones a
+	// displaced row may stand behind others of its run.
+	ordered bool
+	// known reports whether an id of that hash is found at that key.
+	known func(hash uint64, key int64) (bool, error)
+}
+
+func (k *rowCheck) run(ctx context.Context) error {
+	if err := k.dictionaries(ctx); err != nil {
+		return err
+	}
+	if err := k.duplicates(ctx); err != nil {
+		return err
+	}
+	chunks := newChunkReader(sealChunkCache)
+	var prevKey int64 = -1
+	var prev task.Key
+	return k.c.each(ctx, columnCount+4, func(vals []driver.Value) error {
+		var v task.Invocation
+		key, detail, residue, err := decodeRow(vals[:columnCount], k.day, &v)
+		if err != nil {
+			return k.r.add(remedyRestore, "%v", err)
+		}
+		bad := func(problem string, args ...any) error {
+			return k.r.add(remedyRestore, "the row of %q (key %d) "+problem, append([]any{v.TaskID, key}, args...)...)
+		}
+		for i, name := range []driver.Value{vals[2], vals[9], vals[10], vals[11]} {
+			if id := vals[columnCount+i]; id != nil && name == nil {
+				if err := bad("names an entry %v that %s does not have", id, dictTables[i]); err != nil {
+					return err
+				}
+			}
+		}
+		if err := chunks.details(ctx, k.c, "main", detail, &v); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := bad("has no readable details: %v", err); err != nil {
+				return err
+			}
+		}
+		if err := v.Restore(residue); err != nil {
+			if err := bad("is damaged: %v", err); err != nil {
+				return err
+			}
+		}
+		at := task.Key{At: keyTime(k.day, key), Hash: task.HashID(v.TaskID), ID: v.TaskID}
+		natural := naturalKey(k.day, at)
+		switch {
+		case at.At < k.day.Start() || at.At >= k.day.End() || key < natural:
+			err = bad("is not in its place")
+		case key > natural && key != prevKey+1:
+			err = bad("is not behind its natural key %d", natural)
+		case k.ordered && prevKey >= 0 && prev.Compare(at) >= 0:
+			err = bad("is not in order")
+		}
+		if err != nil {
+			return err
+		}
+		prevKey, prev = key, at
+		known, err := k.known(at.Hash, key)
+		if err != nil {
+			return err
+		}
+		if !known {
+			return bad("cannot be found by its id")
+		}
+		return nil
+	}, "SELECT "+readColumns+", i.name, i.worker, i.queue, i.exception FROM invocation AS i"+joins("main")+" ORDER BY i.key")
+}
+
+// dictionaries checks that ids are what a writer gives out.
+func (k *rowCheck) dictionaries(ctx context.Context) error {
+	for _, table := range dictTables {
+		if _, err := loadNames(ctx, k.c, table); errors.Is(err, errRow) {
+			if err := k.r.add(remedyRestore, "the dictionary %s is not of the format", table); err != nil {
+				return err
+			}
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// duplicates looks for ids with more than one row.
+func (k *rowCheck) duplicates(ctx context.Context) error {
+	return k.c.each(ctx, 2, func(vals []driver.Value) error {
+		id, err := scanID(vals[0])
+		if err != nil {
+			return k.r.add(remedyRestore, "%v", err)
+		}
+		return k.r.add(remedyRestore, "%q has %v rows", id, vals[1])
+	}, "SELECT task_id, count(*) FROM invocation GROUP BY task_id HAVING count(*) > 1")
+}
+
+// cachedPages reads id pages and keeps them: rows in key order ask for pages
+// at random.
+func cachedPages(ctx context.Context, c *conn) func(id int64) ([]byte, error) {
+	pages := map[int64][]byte{}
+	return func(id int64) ([]byte, error) {
+		if data := pages[id]; data != nil {
+			return data, nil
+		}
+		if len(pages) >= 1<<14 { // 64 MiB
+			clear(pages)
+		}
+		data, err := readIDPage(ctx, c, id)
+		if err == nil {
+			pages[id] = data
+		}
+		return data, err
+	}
+}
+
+// parked checks a file of parked invocations.
+func (r *report) parked(ctx context.Context, deep bool) (err error) {
+	if err := checkOurs(r.path); err != nil {
+		return err
+	}
+	c, err := openFile(r.path, modeRead)
+	if err != nil {
+		return openError(r.path, err)
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if err := c.exec("BEGIN"); err != nil {
+		return err
+	}
+	if err := checkMeta(ctx, c, r.path, kindParked, 0); err != nil {
+		return err
+	}
+	if err := r.integrity(ctx, c, deep); err != nil {
+		return err
+	}
+	if _, err := loadCuts(ctx, c); err != nil || !deep {
+		return err
+	}
+	err = c.each(ctx, 2, func(vals []driver.Value) error {
+		return r.add(remedyRestore, "%q is parked %v times", vals[0], vals[1])
+	}, "SELECT id, count(*) FROM parked GROUP BY hash, id HAVING count(*) > 1")
+	if err != nil {
+		return err
+	}
+	return c.each(ctx, 4, func(vals []driver.Value) error {
+		data, _ := vals[3].([]byte)
+		v, err := task.DecodeBinary(data)
+		if k := v.Key(); err != nil || vals[0] != k.At || vals[1] != flipHash(k.Hash) || vals[2] != k.ID {
+			return r.add(remedyRestore, "%s: the invocation parked as %q is damaged", filepath.Base(r.path), vals[2])
+		}
+		return nil
+	}, "SELECT at, hash, id, data FROM parked ORDER BY at, hash, id")
+}

@@ -1,0 +1,114 @@
+package blocks
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/mattn/go-sqlite3"
+
+	"daybook/tsdb/task"
+)
+
+// openError gives SQLite's refusal of a file its type.
+func openError(path string, err error) error {
+	var se sqlite3.Error
+	if err == nil || !errors.As(err, &se) {
+		if errors.Is(err, errRow) || errors.Is(err, errChunk) {
+			return &DamagedError{path, err}
+		}
+		return wrapPath(path, err)
+	}
+	switch se.Code {
+	case sqlite3.ErrNotADB:
+		return &ForeignError{path, "this is not a SQLite database"}
+	case sqlite3.ErrCorrupt:
+		return &DamagedError{path, err}
+	}
+	return wrapPath(path, err)
+}
+
+func wrapPath(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("opening %s: %w", path, err)
+}
+
+// checkOurs refuses what is not a file of this program's format. It changes nothing: the file is read as immutable, which
+// neither locks nor recovers it nor creates anything beside it.
+func checkOurs(path string) error {
+	fi, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return err
+	case !fi.Mode().IsRegular():
+		return &ForeignError{path, "this is not a regular file"}
+	case fi.Size() == 0:
+		return &ForeignError{path, "the file is empty"}
+	}
+	err = checkHeader(path, modeImmutable)
+	var damaged *DamagedError
+	if wal, statErr := os.Lstat(path + "-wal"); errors.As(err, &damaged) && statErr == nil && wal.Size() > 0 {
+		// A checkpoint that was cut short leaves a file that only makes sense
+		// together with its WAL.
+		err = checkHeader(path, modeRead)
+	}
+	return err
+}
+
+// checkHeader looks at what the first page says.
+func checkHeader(path string, mode fileMode) (err error) {
+	c, err := openFile(path, mode)
+	if err != nil {
+		return openError(path, err)
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	id, err := pragmaInt(c, "application_id")
+	if err != nil {
+		return openError(path, err)
+	}
+	if id != applicationID {
+		return &ForeignError{path, "this is a SQLite database, but not one of Daybook's"}
+	}
+	version, err := pragmaInt(c, "user_version")
+	switch {
+	case err != nil:
+		return openError(path, err)
+	case version > FormatVersion:
+		return &VersionError{Path: path, Version: int(version), Known: FormatVersion}
+	case version < 1:
+		return &ForeignError{path, fmt.Sprintf("there is no format version %d", version)}
+	}
+	return nil
+}
+
+// checkMeta compares what the file says of itself with what it should be.
+func checkMeta(ctx context.Context, c *conn, path, kind string, day task.Day) error {
+	got, err := metaText(ctx, c, metaKind)
+	if err != nil {
+		return openError(path, err)
+	}
+	if got != kind {
+		return &ForeignError{path, fmt.Sprintf("this is a Daybook file of kind %q, not %q", got, kind)}
+	}
+	if kind == kindParked {
+		return nil
+	}
+	if d, err := metaDayOf(ctx, c); err != nil || d != day {
+		return &ForeignError{path, fmt.Sprintf("the name says %s, but the file is not of that day", day)}
+	}
+	return nil
+}
+
+func pragmaInt(c *conn, name string) (int64, error) {
+	var vals [1]driver.Value
+	_, err := c.queryRow(context.Background(), vals[:], "PRAGMA main."+name)
+	if err != nil {
+		return 0, err
+	}
+	n, _ := vals[0].(int64)
+	return n, nil
+}

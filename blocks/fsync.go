@@ -1,0 +1,102 @@
+package blocks
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// syncDir makes a directory's entries durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// syncFile makes a finished file durable. Never for a live file (doc.go).
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// publish gives a finished file its final name. A file that has that name
+// already is never replaced: the error is fs.ErrExist then.
+func publish(tmp, path string) error {
+	switch err := os.Link(tmp, path); {
+	case err == nil:
+		if err := os.Remove(tmp); err != nil {
+			return err
+		}
+	case errors.Is(err, syscall.EPERM), errors.Is(err, errors.ErrUnsupported):
+		// A file system without hard links.
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(err, &fs.PathError{Op: "rename", Path: path, Err: fs.ErrExist})
+		}
+		if err := os.Rename(tmp, path); err != nil {
+			return err
+		}
+	default:
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// physicalBytes is what files occupy on the disk, by their inodes; absent
+// ones count as nothing.
+func physicalBytes(paths ...string) int64 {
+	var n int64
+	for _, path := range paths {
+		if fi, err := os.Lstat(path); err == nil {
+			n += allocated(fi)
+		}
+	}
+	return n
+}
+
+func allocated(fi fs.FileInfo) int64 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512
+	}
+	return fi.Size()
+}
+
+// removeFiles unlinks files and makes that durable; absent ones are not an
+// error, so that it can be done again.
+func removeFiles(paths ...string) error {
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	return syncDir(filepath.Dir(paths[0]))
+}
+
+// sides are the files that SQLite keeps beside a database.
+func sides(path string) []string {
+	return []string{path + "-wal", path + "-shm", path + "-journal"}
+}
+
+// absent returns an error unless neither path nor anything of a database of
+// that name is there.
+func absent(path string) error {
+	for _, p := range append(sides(path), path) {
+		switch _, err := os.Lstat(p); {
+		case err == nil:
+			return fmt.Errorf("creating %s: %s: %w", path, filepath.Base(p), fs.ErrExist)
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,287 @@
+package blocks
+
+import (
+	"cmp"
+	"context"
+	"database/sql/driver"
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// Ids of a live file are found through runs: each cut writes one sorted run of
+// (hash, key) entries, packed idPageEntries to a BLOB, and idFanout runs of one
+// level are merged into one of the next. The first hash of every page is in
+// memory. An index on a random task_id would rewrite a page per row instead
+// (docs/adr/0004-block-format.md).
+const (
+	idEntryBytes  = 16
+	idPageEntries = 252 // 4032 bytes: two such BLOBs fit a page of 8 KiB
+	idFanout      = 16
+)
+
+// idEntry says that a row of that hash may be at that key. Entries are never
+// removed: whoever follows one compares the task_id.
+type idEntry struct {
+	hash uint64
+	key  int64
+}
+
+func (e idEntry) compare(o idEntry) int {
+	if c := cmp.Compare(e.hash, o.hash); c != 0 {
+		return c
+	}
+	return cmp.Compare(e.key, o.key)
+}
+
+// idRun is one run; its pages have consecutive ids from page on.
+type idRun struct {
+	run    int64
+	level  int
+	page   int64
+	fences []uint64 // first hash of each page
+}
+
+// idIndex is the state of all runs after some transaction. It is never changed
+// in place. top is the greatest page id: no transaction changes id_page
+// without raising it, so that it names the state.
+type idIndex struct {
+	top  int64
+	runs []*idRun // oldest first
+}
+
+// find calls fn with the keys of entries of a hash, newest run first, until it
+// returns true. page reads a page of id_page.
+func (x *idIndex) find(page func(id int64) ([]byte, error), hash uint64, fn func(key int64) (bool, error)) error {
+	for i := len(x.runs) - 1; i >= 0; i-- {
+		r := x.runs[i]
+		p, _ := slices.BinarySearch(r.fences, hash)
+		for p = max(p-1, 0); p < len(r.fences) && r.fences[p] <= hash; p++ {
+			data, err := page(r.page + int64(p))
+			if err != nil {
+				return err
+			}
+			for e := searchPage(data, hash); e < len(data)/idEntryBytes; e++ {
+				entry := pageEntry(data, e)
+				if entry.hash != hash {
+					break
+				}
+				if done, err := fn(entry.key); done || err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func pageEntry(data []byte, i int) idEntry {
+	b := data[i*idEntryBytes:]
+	return idEntry{binary.BigEndian.Uint64(b), int64(binary.BigEndian.Uint64(b[8:]))}
+}
+
+// searchPage is the index of the first entry with at least that hash.
+func searchPage(data []byte, hash uint64) int {
+	lo, hi := 0, len(data)/idEntryBytes
+	for lo < hi {
+		if mid := (lo + hi) / 2; binary.BigEndian.Uint64(data[mid*idEntryBytes:]) < hash {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// readIDPage reads one page of the main schema.
+func readIDPage(ctx context.Context, c *conn, id int64) ([]byte, error) {
+	var vals [1]driver.Value
+	ok, err := c.queryRow(ctx, vals[:], "SELECT data FROM id_page WHERE id = ?", id)
+	if err != nil {
+		return nil, err
+	}
+	data, _ := vals[0].([]byte)
+	if !ok || !validIDPage(data) {
+		return nil, fmt.Errorf("id page %d: %w", id, errRow)
+	}
+	return data, nil
+}
+
+func validIDPage(data []byte) bool {
+	return len(data) > 0 && len(data)%idEntryBytes == 0 && len(data) <= idPageEntries*idEntryBytes
+}
+
+// loadIDs reads the runs of a file and calls fn with every hash.
+func loadIDs(ctx context.Context, c *conn, fn func(hash uint64)) (*idIndex, error) {
+	x := &idIndex{}
+	err := c.each(ctx, 4, func(vals []driver.Value) error {
+		id, ok1 := vals[0].(int64)
+		run, ok2 := vals[1].(int64)
+		level, ok3 := vals[2].(int64)
+		data, ok4 := vals[3].([]byte)
+		if !ok1 || !ok2 || !ok3 || !ok4 || !validIDPage(data) {
+			return errRow
+		}
+		var r *idRun
+		if n := len(x.runs); n > 0 && x.runs[n-1].run == run {
+			r = x.runs[n-1]
+			if r.page+int64(len(r.fences)) != id {
+				return errRow
+			}
+		} else {
+			r = &idRun{run: run, level: int(level), page: id}
+			x.runs = append(x.runs, r)
+		}
+		r.fences = append(r.fences, binary.BigEndian.Uint64(data))
+		for i := range len(data) / idEntryBytes {
+			fn(pageEntry(data, i).hash)
+		}
+		x.top = id
+		return nil
+	}, "SELECT id, run, level, data FROM id_page ORDER BY id")
+	if err != nil {
+		return nil, fmt.Errorf("reading the id pages: %w", err)
+	}
+	return x, nil
+}
+
+// idWriter writes one run.
+type idWriter struct {
+	c    *conn
+	r    *idRun
+	page []byte
+	last idEntry
+}
+
+func newIDWriter(c *conn, x *idIndex, level int) *idWriter {
+	return &idWriter{c: c, r: &idRun{run: x.top + 1, level: level, page: x.top + 1}, page: make([]byte, 0, idPageEntries*idEntryBytes)}
+}
+
+// add appends an entry, which is not less than those before; a repeated one is
+// left out.
+func (w *idWriter) add(e idEntry) error {
+	if e == w.last && (len(w.page) > 0 || len(w.r.fences) > 0) {
+		return nil
+	}
+	w.last = e
+	w.page = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(w.page, e.hash), uint64(e.key))
+	if len(w.page) == cap(w.page) {
+		return w.flush()
+	}
+	return nil
+}
+
+func (w *idWriter) flush() error {
+	if len(w.page) == 0 {
+		return nil
+	}
+	id := w.r.page + int64(len(w.r.fences))
+	w.r.fences = append(w.r.fences, binary.BigEndian.Uint64(w.page))
+	err := w.c.exec("INSERT INTO id_page (id, run, level, data) VALUES (?, ?, ?, ?)", id, w.r.run, int64(w.r.level), w.page)
+	w.page = w.page[:0]
+	return err
+}
+
+// with writes sorted entries as a run, merges what is to be merged, and
+// returns the new state. Nothing of it holds unless the transaction commits.
+func (x *idIndex) with(ctx context.Context, c *conn, entries []idEntry) (*idIndex, error) {
+	if len(entries) == 0 {
+		return x, nil
+	}
+	w := newIDWriter(c, x, 0)
+	for _, e := range entries {
+		if err := w.add(e); err != nil {
+			return nil, err
+		}
+	}
+	x, err := x.take(w, 0)
+	for level := 0; err == nil; level++ {
+		from := len(x.runs)
+		for from > 0 && x.runs[from-1].level == level {
+			from--
+		}
+		if len(x.runs)-from < idFanout {
+			break
+		}
+		x, err = x.merge(ctx, c, from, level+1)
+	}
+	return x, err
+}
+
+// take ends the writer's run and puts it in place of the runs behind the first
+// keep ones, or behind all if keep is 0 runs to drop.
+func (x *idIndex) take(w *idWriter, drop int) (*idIndex, error) {
+	if err := w.flush(); err != nil {
+		return nil, err
+	}
+	keep := len(x.runs) - drop
+	runs := append(x.runs[:keep:keep], w.r)
+	return &idIndex{top: w.r.page + int64(len(w.r.fences)) - 1, runs: runs}, nil
+}
+
+// merge makes the runs from index from on into one of a level.
+func (x *idIndex) merge(ctx context.Context, c *conn, from, level int) (*idIndex, error) {
+	old := x.runs[from:]
+	cursors := make([]*idCursor, 0, len(old))
+	for _, r := range old {
+		cur := &idCursor{ctx: ctx, c: c, run: r}
+		ok, err := cur.next()
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			cursors = append(cursors, cur)
+		}
+	}
+	w := newIDWriter(c, x, level)
+	for len(cursors) > 0 {
+		least := 0
+		for i := 1; i < len(cursors); i++ {
+			if cursors[i].e.compare(cursors[least].e) < 0 {
+				least = i
+			}
+		}
+		if err := w.add(cursors[least].e); err != nil {
+			return nil, err
+		}
+		ok, err := cursors[least].next()
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			cursors = slices.Delete(cursors, least, least+1)
+		}
+	}
+	y, err := x.take(w, len(old))
+	if err != nil {
+		return nil, err
+	}
+	last := old[len(old)-1]
+	return y, c.exec("DELETE FROM id_page WHERE id BETWEEN ? AND ?", old[0].page, last.page+int64(len(last.fences))-1)
+}
+
+// idCursor walks one run.
+type idCursor struct {
+	ctx  context.Context
+	c    *conn
+	run  *idRun
+	page int // the next to read
+	data []byte
+	e    idEntry
+}
+
+func (k *idCursor) next() (bool, error) {
+	if len(k.data) == 0 {
+		if k.page == len(k.run.fences) {
+			return false, nil
+		}
+		var err error
+		if k.data, err = readIDPage(k.ctx, k.c, k.run.page+int64(k.page)); err != nil {
+			return false, err
+		}
+		k.page++
+	}
+	k.e = pageEntry(k.data, 0)
+	k.data = k.data[idEntryBytes:]
+	return true, nil
+}

@@ -1,0 +1,379 @@
+package blocks
+
+import (
+	"cmp"
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+
+	"daybook/tsdb/task"
+)
+
+// Put is one row to write.
+type Put struct {
+	Inv *task.Invocation
+	// Replace says that this live file may have a row of the id already: it is
+	// deleted first. Without it, the caller vouches that there is none.
+	Replace bool
+}
+
+// Batch is one cut of a day: all of it is written or nothing.
+type Batch struct {
+	Cut uint64 // from 1; a cut that the file knows is not applied again
+	Put []Put  // in any order, every id once
+	// Delete are ids that leave this day: their row here is deleted. Ids
+	// without one are no error.
+	Delete []string
+	// Mask are ids whose sealed rows of this day are hidden from now on.
+	Mask []string
+	// Moved are ids put here whose rows in another day are superseded.
+	Moved []Moved
+}
+
+// liveWriter is the writing connection and what only it changes.
+type liveWriter struct {
+	l     *Live
+	c     *conn
+	dicts *dicts
+	ids   *idIndex
+	chunk int64 // greatest chunk id
+	rows  *rowInserter
+
+	details chunkBuilder
+	encoded []byte
+}
+
+// placed is a row of a batch on its way in.
+type placed struct {
+	at      task.Key
+	inv     *task.Invocation
+	replace bool
+	key     int64 // as it was written
+}
+
+// Apply writes a batch in one transaction that is on disk when it returns nil.
+// A cut that is known already is done: nil. After an error nothing of it is in
+// the file, and the file can be used as before, also after a full disk.
+func (l *Live) Apply(ctx context.Context, b Batch) error {
+	rows, err := l.arrange(b)
+	if err != nil {
+		return fmt.Errorf("cut %d of %s: %w", b.Cut, l.day, err)
+	}
+	w, err := l.takeWriter(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { l.writer <- w }()
+	if l.Knows(b.Cut) {
+		return nil
+	}
+	if err := w.apply(ctx, &b, rows); err != nil {
+		return fmt.Errorf("cut %d of %s: %w", b.Cut, l.Name(), err)
+	}
+	return nil
+}
+
+// arrange checks a batch and puts its rows in order.
+func (l *Live) arrange(b Batch) ([]placed, error) {
+	if err := checkCut(b.Cut); err != nil {
+		return nil, err
+	}
+	rows := make([]placed, len(b.Put))
+	for i, p := range b.Put {
+		if err := task.CheckID(p.Inv.TaskID); err != nil {
+			return nil, err
+		}
+		if !p.Inv.State.Valid() || p.Inv.Day() != l.day {
+			return nil, fmt.Errorf("the row of %q (%s, %s) does not belong here", p.Inv.TaskID, p.Inv.State, p.Inv.Day())
+		}
+		rows[i] = placed{at: p.Inv.Key(), inv: p.Inv, replace: p.Replace}
+	}
+	slices.SortFunc(rows, func(a, b placed) int { return a.at.Compare(b.at) })
+	return rows, nil
+}
+
+func (l *Live) takeWriter(ctx context.Context) (*liveWriter, error) {
+	select {
+	case <-l.closed:
+		return nil, ErrFileClosed
+	default:
+	}
+	select {
+	case w := <-l.writer:
+		return w, nil
+	case <-l.closed:
+		return nil, ErrFileClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// apply runs the transaction and keeps memory in step with the file.
+func (w *liveWriter) apply(ctx context.Context, b *Batch, rows []placed) error {
+	next := *w.l.state.Load()
+	ids, chunk := w.ids, w.chunk
+	err := w.c.transaction(func() error {
+		var err error
+		ids, err = w.write(ctx, b, rows, &next)
+		if err == nil {
+			w.l.pushIndex(ids)
+		}
+		return err
+	})
+	if err != nil {
+		if ids != nil && ids != w.ids {
+			w.l.dropIndex(ids)
+		}
+		w.chunk = chunk
+		w.dicts.rollback()
+		w.rows.n = 0
+		w.details = chunkBuilder{}
+		return err
+	}
+	w.ids = ids
+	w.dicts.commit()
+	w.l.state.Store(&next)
+	return nil
+}
+
+// write makes the changes of a batch.
+func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *liveState) (*idIndex, error) {
+	entries := make([]idEntry, 0, len(rows))
+	gone, err := w.stale(ctx, b, rows)
+	if err != nil {
+		return nil, err
+	}
+	moved, err := w.deleteRows(ctx, gone)
+	if err != nil {
+		return nil, err
+	}
+	entries = append(entries, moved...)
+	if err := w.insert(ctx, rows); err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		entries = append(entries, idEntry{rows[i].at.Hash, rows[i].key})
+		w.l.filter.add(rows[i].at.Hash)
+	}
+	slices.SortFunc(entries, idEntry.compare)
+	ids, err := w.ids.with(ctx, w.c, entries)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.note(ctx, b, next); err != nil {
+		return nil, err
+	}
+	next.rows += int64(len(rows)) - int64(len(gone))
+	next.oldest, next.newest, err = rowBounds(ctx, w.c, w.l.day)
+	return ids, err
+}
+
+// insert writes the rows and their details, and fills in their keys.
+func (w *liveWriter) insert(ctx context.Context, rows []placed) error {
+	var prev int64 = -1
+	detail := (w.chunk + 1) * chunkRows
+	from := 0
+	place := func(i int) (int64, error) {
+		r := &rows[from+i]
+		key, err := freeKey(ctx, w.c, naturalKey(w.l.day, r.at))
+		r.key = key
+		return key, err
+	}
+	for i := range rows {
+		r := &rows[i]
+		if i > 0 && rows[i-1].at == r.at {
+			return fmt.Errorf("the batch has %q twice", r.at.ID)
+		}
+		ids, err := w.dicts.of(w.c, r.inv)
+		if err != nil {
+			return err
+		}
+		at := int64(-1)
+		if t := textsOf(r.inv); !t.empty() {
+			at = detail + int64(w.details.rows)
+			if w.details.add(&t); w.details.full() {
+				if err := w.flushDetails(); err != nil {
+					return err
+				}
+				detail = (w.chunk + 1) * chunkRows
+			}
+		}
+		r.key = max(naturalKey(w.l.day, r.at), prev+1)
+		prev = r.key
+		encodeRow(w.rows.next(), r.inv, r.key, ids, at)
+		if w.rows.n++; w.rows.n == insertRows || i == len(rows)-1 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := w.rows.flush(w.c, place); err != nil {
+				return err
+			}
+			from = i + 1
+		}
+	}
+	return w.flushDetails()
+}
+
+// flushDetails writes the chunk that was collected.
+func (w *liveWriter) flushDetails() error {
+	if w.details.rows == 0 {
+		return nil
+	}
+	var err error
+	if w.encoded, err = w.details.take(w.encoded[:0]); err != nil {
+		return err
+	}
+	w.chunk++
+	return w.c.exec("INSERT INTO chunk (id, data) VALUES (?, ?)", w.chunk, w.encoded)
+}
+
+// note writes what a batch says beside its rows.
+func (w *liveWriter) note(ctx context.Context, b *Batch, next *liveState) error {
+	mask, fresh := next.mask.with(b.Cut, b.Mask)
+	for _, id := range fresh {
+		if err := w.c.exec("INSERT INTO mask (task_id) VALUES (?)", bindID(id)); err != nil {
+			return err
+		}
+	}
+	if len(fresh) > 0 {
+		if err := setMeta(w.c, metaMaskVersion, int64(b.Cut)); err != nil {
+			return err
+		}
+	}
+	next.mask = mask
+	for _, m := range b.Moved {
+		m.Cut = b.Cut
+		if err := storeMoved(w.c, m); err != nil {
+			return err
+		}
+	}
+	if len(b.Moved) > 0 {
+		var vals [1]driver.Value
+		if _, err := w.c.queryRow(ctx, vals[:], "SELECT count(*) FROM moved"); err != nil {
+			return err
+		}
+		next.moved, _ = vals[0].(int64)
+	}
+	cuts, r := next.cuts.with(cutRange{b.Cut, b.Cut})
+	next.cuts = cuts
+	return storeCut(w.c, r)
+}
+
+// stale returns the keys of rows that the batch replaces or deletes.
+func (w *liveWriter) stale(ctx context.Context, b *Batch, rows []placed) ([]int64, error) {
+	type want struct {
+		hash uint64
+		id   string
+	}
+	var wants []want
+	add := func(hash uint64, id string) {
+		if w.l.filter.has(hash) {
+			wants = append(wants, want{hash, id})
+		}
+	}
+	for i := range rows {
+		if rows[i].replace {
+			add(rows[i].at.Hash, rows[i].at.ID)
+		}
+	}
+	for _, id := range b.Delete {
+		add(task.HashID(id), id)
+	}
+	slices.SortFunc(wants, func(a, b want) int { return cmp.Compare(a.hash, b.hash) })
+	// Neighbours in hash order share pages of the larger runs.
+	page := cachedPages(ctx, w.c)
+	var keys []int64
+	for _, x := range wants {
+		err := w.ids.find(page, x.hash, func(key int64) (bool, error) {
+			var vals [1]driver.Value
+			found, err := w.c.queryRow(ctx, vals[:], "SELECT task_id FROM invocation WHERE key = ?", key)
+			if !found || err != nil {
+				return false, err
+			}
+			if id, err := scanID(vals[0]); id != x.id {
+				return false, err
+			}
+			keys = append(keys, key)
+			return true, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys), nil
+}
+
+// deleteRows deletes rows by ascending keys, and moves displaced ones behind
+// them back, so that every displaced row keeps standing in an unbroken run of
+// keys behind its natural one. It returns the id entries of those that moved.
+func (w *liveWriter) deleteRows(ctx context.Context, keys []int64) ([]idEntry, error) {
+	for _, key := range keys {
+		if err := w.c.exec("DELETE FROM invocation WHERE key = ?", key); err != nil {
+			return nil, err
+		}
+	}
+	var moved []idEntry
+	for _, hole := range slices.Backward(keys) {
+		for key := hole + 1; ; key++ {
+			var vals [1]driver.Value
+			found, err := w.c.queryRow(ctx, vals[:], "SELECT task_id FROM invocation WHERE key = ?", key)
+			if err != nil {
+				return nil, err
+			}
+			if !found {
+				break
+			}
+			id, err := scanID(vals[0])
+			if err != nil {
+				return nil, err
+			}
+			hash := task.HashID(id)
+			if naturalKey(w.l.day, task.Key{At: keyTime(w.l.day, key), Hash: hash}) > hole {
+				continue
+			}
+			if err := w.c.exec("UPDATE invocation SET key = ? WHERE key = ?", hole, key); err != nil {
+				return nil, err
+			}
+			moved = append(moved, idEntry{hash, hole})
+			hole = key
+		}
+	}
+	return moved, nil
+}
+
+// ErrCheckpoint is returned when a checkpoint could not copy the whole WAL,
+// because a reader or writer is in the way: try again later.
+var ErrCheckpoint = errors.New("the checkpoint is not complete")
+
+// Checkpoint copies the WAL into the file and, if nobody reads it, empties it.
+func (l *Live) Checkpoint(ctx context.Context) error {
+	w, err := l.takeWriter(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { l.writer <- w }()
+	if err := checkpoint(ctx, w.c); err != nil {
+		return fmt.Errorf("%s: %w", l.Name(), err)
+	}
+	return nil
+}
+
+func checkpoint(ctx context.Context, c *conn) error {
+	var vals [3]driver.Value
+	if _, err := c.queryRow(ctx, vals[:], "PRAGMA main.wal_checkpoint(PASSIVE)"); err != nil {
+		return err
+	}
+	busy, _ := vals[0].(int64)
+	if vals[1] != vals[2] || busy != 0 {
+		return fmt.Errorf("%v of %v pages: %w", vals[2], vals[1], ErrCheckpoint)
+	}
+	// To empty the WAL nobody may read; that is not worth waiting for.
+	err := c.exec("PRAGMA busy_timeout = 0")
+	if err == nil {
+		_, err = c.queryRow(ctx, vals[:], "PRAGMA main.wal_checkpoint(TRUNCATE)")
+	}
+	return errors.Join(err, c.exec(fmt.Sprintf("PRAGMA busy_timeout = %d", busyMillis)))
+}

@@ -1,0 +1,109 @@
+package blocks
+
+import (
+	"context"
+	"database/sql/driver"
+
+	"daybook/tsdb/task"
+)
+
+// Where a row has moved from one day to another, the file of its new day says
+// so (the table moved), with the cut that did it. A daemon also deletes the old
+// row, so that a catalog that it changes needs no marks (IgnoreMoved). Among
+// copied day files, and in a directory that another process is writing, only
+// the marks tell which of two rows stands.
+
+// placeOf is the row of an id in a day.
+type placeOf struct {
+	day task.Day
+	id  string
+}
+
+// superseded are, by day, the ids whose rows are not shown because the file of
+// another day says that it has taken them over. A row may go and come back:
+// the mark of the later cut counts. Usually there are none.
+func (v *View) superseded(ctx context.Context) (map[task.Day]map[string]bool, error) {
+	if v.catalog.ignoreMoved {
+		return nil, nil
+	}
+	if known := v.gen.superseded.Load(); known != nil {
+		return *known, nil
+	}
+	taken := map[placeOf]uint64{} // rows that were taken over, and by which cut
+	came := map[placeOf]uint64{}  // rows that came from elsewhere, and by which cut
+	for _, d := range v.gen.days {
+		moved, err := v.movedInto(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range moved {
+			to, from := placeOf{d.Day, m.ID}, placeOf{m.From, m.ID}
+			came[to] = max(came[to], m.Cut)
+			if m.From != d.Day {
+				taken[from] = max(taken[from], m.Cut)
+			}
+		}
+	}
+	out := map[task.Day]map[string]bool{}
+	for row, cut := range taken {
+		if _, here := v.gen.byDay[row.day]; !here || came[row] > cut {
+			continue
+		}
+		if out[row.day] == nil {
+			out[row.day] = map[string]bool{}
+		}
+		out[row.day][row.id] = true
+	}
+	v.gen.superseded.Store(&out)
+	return out, nil
+}
+
+// movedInto are the marks of a day's files.
+func (v *View) movedInto(ctx context.Context, d DayFiles) ([]Moved, error) {
+	var moved []Moved
+	if d.Sealed != nil {
+		moved = d.Sealed.Moved()
+	}
+	if d.Live != nil && d.Live.state.Load().moved > 0 {
+		more, err := v.liveMoved(ctx, d.Live)
+		if err != nil && !v.leaveOut(err) {
+			return nil, err
+		}
+		moved = append(moved[:len(moved):len(moved)], more...)
+	}
+	return moved, nil
+}
+
+// liveMoved reads the marks of a live file.
+func (v *View) liveMoved(ctx context.Context, l *Live) (moved []Moved, err error) {
+	pool := v.catalog.pool
+	s, err := pool.acquire(ctx, attachment{l.Path(), modeRead})
+	if err != nil {
+		return nil, err
+	}
+	moved, err = loadMoved(ctx, s.c, s.schema(l.Path()))
+	pool.release(s, err)
+	return moved, blame(ctx, l.Path(), err)
+}
+
+// loadMoved reads the marks of one schema.
+func loadMoved(ctx context.Context, c *conn, schema string) ([]Moved, error) {
+	var moved []Moved
+	err := c.each(ctx, 3, func(vals []driver.Value) error {
+		id, err := scanID(vals[0])
+		from, ok1 := vals[1].(int64)
+		cut, ok2 := vals[2].(int64)
+		if err != nil || !ok1 || !ok2 || from != int64(task.Day(from)) || cut < 0 {
+			return errRow
+		}
+		moved = append(moved, Moved{ID: id, From: task.Day(from), Cut: uint64(cut)})
+		return nil
+	}, "SELECT task_id, from_day, cut FROM "+schema+".moved ORDER BY task_id, from_day")
+	return moved, err
+}
+
+// storeMoved writes one mark.
+func storeMoved(c *conn, m Moved) error {
+	return c.exec("INSERT INTO moved (task_id, from_day, cut) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET cut = max(cut, excluded.cut)",
+		bindID(m.ID), int64(m.From), int64(m.Cut))
+}

@@ -1,0 +1,117 @@
+package blocks
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"sync"
+)
+
+// View is one generation of the catalog, pinned: its files stay readable until
+// Release. It is safe for concurrent use; after Release it is not used any
+// more.
+type View struct {
+	catalog *Catalog
+	gen     *generation
+	release sync.Once
+	mu      struct {
+		sync.Mutex
+		unreadable map[string]error // by path
+	}
+}
+
+func newView(c *Catalog, g *generation) *View {
+	v := &View{catalog: c, gen: g}
+	v.mu.unreadable = map[string]error{}
+	return v
+}
+
+// Release lets go of the generation.
+func (v *View) Release() { v.release.Do(func() { v.catalog.release(v.gen) }) }
+
+// Days are the days with their files, newest first.
+func (v *View) Days() []DayFiles { return slices.Clone(v.gen.days) }
+
+// Rows counts the stored rows. The count is exact unless an overlay hides
+// sealed rows, of which it does not know whether they exist, or days repeat
+// each other's ids.
+func (v *View) Rows() (n int64, exact bool) {
+	hidden := v.gen.superseded.Load()
+	exact = hidden == nil || len(*hidden) == 0
+	for _, d := range v.gen.days {
+		if d.Sealed != nil {
+			n += d.Sealed.Rows()
+		}
+		if d.Live != nil {
+			n += d.Live.Rows()
+		}
+		if d.Sealed != nil && d.Live != nil {
+			n -= d.Live.Masks()
+			exact = exact && d.Live.Masks() == 0
+		}
+	}
+	return max(n, 0), exact
+}
+
+// Unreadable names the files that could not be read when they were needed, in
+// order. Answers leave them out.
+func (v *View) Unreadable() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	names := make([]string, 0, len(v.mu.unreadable))
+	for path := range v.mu.unreadable {
+		names = append(names, filepath.Base(path))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Failures are the errors behind Unreadable, for the log.
+func (v *View) Failures() []error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var errs []error
+	for _, err := range v.mu.unreadable {
+		errs = append(errs, err)
+	}
+	return errs
+}
+
+// leaveOut records the file that an error blames, and reports whether there is
+// one: then the others can be asked again without it.
+func (v *View) leaveOut(err error) bool {
+	var fe *fileError
+	if !errors.As(err, &fe) {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.mu.unreadable[fe.path] = err
+	return true
+}
+
+// readable returns the day without the files that were left out; false if none
+// is left.
+func (v *View) readable(d DayFiles) (DayFiles, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if d.Sealed != nil && v.mu.unreadable[d.Sealed.Path()] != nil {
+		d.Sealed = nil
+	}
+	if d.Live != nil && v.mu.unreadable[d.Live.Path()] != nil {
+		d.Live = nil
+	}
+	return d, d.Sealed != nil || d.Live != nil
+}
+
+// attachments are the day's files as they are attached.
+func (d DayFiles) attachments() []attachment {
+	var out []attachment
+	if d.Sealed != nil {
+		out = append(out, attachment{d.Sealed.Path(), modeImmutable})
+	}
+	if d.Live != nil {
+		out = append(out, attachment{d.Live.Path(), modeRead})
+	}
+	return out
+}
