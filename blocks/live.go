@@ -82,7 +82,7 @@ func CreateLive(dir string, day task.Day, seq int) (*Live, error) {
 
 // liveSchema fills a new live file.
 func liveSchema(day task.Day, seq int) string {
-	return tables + liveTables + rowIndexes + stateRows() + viewSQL(day) +
+	return tables + rollupTable + liveTables + rowIndexes + stateRows() + viewSQL(day) +
 		fmt.Sprintf("INSERT INTO meta (key, value) VALUES ('%s', '%s'), ('%s', %d), ('%s', '%s'), ('%s', %d);",
 			metaKind, kindLive, metaFormat, FormatVersion, metaDay, day, metaSeq, seq)
 }

@@ -28,6 +28,9 @@ type Batch struct {
 	Delete []string
 	// Mask are ids whose sealed rows of this day are hidden from now on.
 	Mask []string
+	// Masked are those sealed rows, as far as they are known, by id: the
+	// rollups no longer count them.
+	Masked map[string]*task.Invocation
 	// Moved are ids put here whose rows in another day are superseded.
 	Moved []Moved
 }
@@ -43,6 +46,7 @@ type liveWriter struct {
 
 	details chunkBuilder
 	encoded []byte
+	rollups tally
 }
 
 // placed is a row of a batch on its way in.
@@ -51,6 +55,7 @@ type placed struct {
 	inv     *task.Invocation
 	replace bool
 	key     int64 // as it was written
+	name    int64 // id in task_name
 }
 
 // Apply writes a batch in one transaction that is on disk when it returns nil.
@@ -130,6 +135,7 @@ func (w *liveWriter) apply(ctx context.Context, b *Batch, rows []placed) error {
 		w.dicts.rollback()
 		w.rows.n = 0
 		w.details = chunkBuilder{}
+		w.rollups = tally{}
 		return err
 	}
 	w.ids = ids
@@ -145,6 +151,13 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	if err != nil {
 		return nil, err
 	}
+	for _, key := range gone {
+		v, name, err := countedRow(ctx, w.c, "main", w.l.day, key)
+		if err != nil {
+			return nil, err
+		}
+		w.rollups.add(&v, name, 1)
+	}
 	moved, err := w.deleteRows(ctx, gone)
 	if err != nil {
 		return nil, err
@@ -156,6 +169,7 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	for i := range rows {
 		entries = append(entries, idEntry{rows[i].at.Hash, rows[i].key})
 		w.l.filter.add(rows[i].at.Hash)
+		w.rollups.add(rows[i].inv, rows[i].name, 0)
 	}
 	slices.SortFunc(entries, idEntry.compare)
 	ids, err := w.ids.with(ctx, w.c, entries)
@@ -165,6 +179,10 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	if err := w.note(ctx, b, next); err != nil {
 		return nil, err
 	}
+	if err := w.rollups.store(ctx, w.c); err != nil {
+		return nil, err
+	}
+	w.rollups = tally{}
 	next.rows += int64(len(rows)) - int64(len(gone))
 	next.oldest, next.newest, err = rowBounds(ctx, w.c, w.l.day)
 	return ids, err
@@ -190,6 +208,7 @@ func (w *liveWriter) insert(ctx context.Context, rows []placed) error {
 		if err != nil {
 			return err
 		}
+		r.name = ids.name
 		at := int64(-1)
 		if t := textsOf(r.inv); !t.empty() {
 			at = detail + int64(w.details.rows)
@@ -235,6 +254,13 @@ func (w *liveWriter) note(ctx context.Context, b *Batch, next *liveState) error 
 	for _, id := range fresh {
 		if err := w.c.exec("INSERT INTO mask (task_id) VALUES (?)", bindID(id)); err != nil {
 			return err
+		}
+		if old := b.Masked[id]; old != nil {
+			name, err := w.dicts[0].id(w.c, old.TaskName)
+			if err != nil {
+				return err
+			}
+			w.rollups.add(old, name, 1)
 		}
 	}
 	if len(fresh) > 0 {

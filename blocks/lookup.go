@@ -15,6 +15,8 @@ type Stored struct {
 	// Where are the days in which a row of it was found, newest first. More
 	// than one after an interrupted move, or among copied days.
 	Where []task.Day
+	// Rows are what each of these days has of it.
+	Rows []task.Invocation
 }
 
 // wantedID is an id that is looked up.
@@ -76,8 +78,10 @@ func (v *View) lookupReadable(ctx context.Context, d DayFiles, wanted []wantedID
 func addStored(found map[string]Stored, day task.Day, row *task.Invocation) {
 	s := found[row.TaskID]
 	s.Invocation.Merge(row)
-	if !slices.Contains(s.Where, day) {
-		s.Where = append(s.Where, day)
+	if i := slices.Index(s.Where, day); i >= 0 {
+		s.Rows[i].Merge(row)
+	} else {
+		s.Where, s.Rows = append(s.Where, day), append(s.Rows, *row)
 	}
 	found[row.TaskID] = s
 }

@@ -123,6 +123,7 @@ type builder struct {
 	filter  *bloom
 	file    *sealedMeta
 
+	rollups     sealTally
 	count       int64
 	first, last int64 // keys
 }
@@ -180,7 +181,7 @@ func (b *builder) close() error {
 
 // write fills the tables.
 func (b *builder) write(ctx context.Context) error {
-	if err := b.out.script(tables + sealedTables + stateRows() + viewSQL(b.in.Day)); err != nil {
+	if err := b.out.script(tables + rollupTable + sealedTables + stateRows() + viewSQL(b.in.Day)); err != nil {
 		return err
 	}
 	if err := b.merge(ctx); err != nil {

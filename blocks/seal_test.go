@@ -25,7 +25,7 @@ func TestResealAgainstModel(t *testing.T) {
 			ids := append(slices.Clone(crowdedIDs()), "0b7fd1c4-9d9b-4a53-8e5c-2f4f5a6b7c8d", "plain")
 			dir, days := liveDir(t), t.TempDir()
 			day := map[string]task.Invocation{} // what the day as a whole should say
-			moved := map[Moved]uint64{} // the cut, by id and day
+			moved := map[Moved]uint64{}         // the cut, by id and day
 			absorbed := map[string]uint64{}
 			var cuts []uint64
 			var s *Sealed

@@ -186,6 +186,9 @@ func (b *builder) merge(ctx context.Context) error {
 	if err == nil {
 		err = b.flushDetails()
 	}
+	if err == nil {
+		err = b.rollups.finish(b.out, b.in.Day)
+	}
 	return err
 }
 
@@ -223,6 +226,9 @@ func (b *builder) copy(ctx context.Context, from *sealSource, row *sealRow) erro
 		}
 		args[col].Value = orNull(id)
 	}
+	if err := b.countRow(from, row, args[dictColumns[0]].Value); err != nil {
+		return fmt.Errorf("key %d: %w", row.key, err)
+	}
 	if detail, ok := row.vals[colDetail].(int64); ok {
 		t, err := from.chunks.texts(ctx, from.c, "main", detail)
 		if err != nil {
@@ -239,6 +245,22 @@ func (b *builder) copy(ctx context.Context, from *sealSource, row *sealRow) erro
 		return b.flush(ctx)
 	}
 	return nil
+}
+
+// countRow adds a row to the rollups; name is its id in the new file.
+func (b *builder) countRow(from *sealSource, row *sealRow, name driver.Value) error {
+	texts := row.vals
+	for i, col := range dictColumns {
+		if id, ok := texts[col].(int64); ok {
+			texts[col] = from.names[i][id] // translate has checked it
+		}
+	}
+	var v task.Invocation
+	if _, _, _, err := decodeRow(texts[:], b.in.Day, &v); err != nil {
+		return err
+	}
+	id, _ := name.(int64)
+	return b.rollups.add(b.out, &v, id)
 }
 
 // translate is the new file's id of a source's dictionary entry.

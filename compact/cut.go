@@ -56,7 +56,7 @@ func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, logged bool
 	byDay := map[task.Day][]Row{}
 	for _, r := range rows {
 		d := r.Inv.Day()
-		if c.mayCut(d, where[r.Inv.TaskID]) {
+		if c.mayCut(d, where[r.Inv.TaskID].Where) {
 			byDay[d] = append(byDay[d], r)
 		}
 	}
@@ -92,16 +92,15 @@ func (c *Compactor) mayCut(d task.Day, also []task.Day) bool {
 
 // whereStored finds the days that hold a row of those invocations that may
 // have one.
-func (c *Compactor) whereStored(ctx context.Context, rows []Row) (map[string][]task.Day, error) {
+func (c *Compactor) whereStored(ctx context.Context, rows []Row) (map[string]blocks.Stored, error) {
 	var ids []string
 	for _, r := range rows {
 		if r.Based {
 			ids = append(ids, r.Inv.TaskID)
 		}
 	}
-	out := map[string][]task.Day{}
 	if len(ids) == 0 {
-		return out, nil
+		return nil, nil
 	}
 	view := c.opts.Catalog.View()
 	defer view.Release()
@@ -109,16 +108,13 @@ func (c *Compactor) whereStored(ctx context.Context, rows []Row) (map[string][]t
 	if err != nil {
 		return nil, fmt.Errorf("finding the stored rows of %d invocations: %w", len(ids), err)
 	}
-	for id, s := range stored {
-		out[id] = s.Where
-	}
-	return out, nil
+	return stored, nil
 }
 
 // cutDay is one cut: log record, transaction, then the rows of the same ids in
 // other days and in the parked file, then out of the head. The caller holds
 // act.
-func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, where map[string][]task.Day, logged bool) (n int64, err error) {
+func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, where map[string]blocks.Stored, logged bool) (n int64, err error) {
 	if d < h.Floor() {
 		cut := h.BeginCut(d, rows, logged) // expired: let go without being stored
 		h.FinishCut(cut, true)
@@ -164,25 +160,31 @@ func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, 
 
 // batch works out what a cut changes: in its own day, in the other days that
 // hold a row of its ids, in the parked file.
-func (c *Compactor) batch(d task.Day, cut Cut, where map[string][]task.Day) (b blocks.Batch, leave map[task.Day][]string, parked []string) {
+func (c *Compactor) batch(d task.Day, cut Cut, where map[string]blocks.Stored) (b blocks.Batch, leave map[task.Day]blocks.Batch, parked []string) {
 	c.mu.Lock()
 	overlay := c.days[d].sealed != nil
 	c.mu.Unlock()
 	b = blocks.Batch{Cut: cut.ID, Put: make([]blocks.Put, 0, len(cut.Rows))}
-	leave = map[task.Day][]string{}
+	leave = map[task.Day]blocks.Batch{}
 	for _, r := range cut.Rows {
 		id := r.Inv.TaskID
-		here := slices.Contains(where[id], d)
-		b.Put = append(b.Put, blocks.Put{Inv: r.Inv, Replace: here})
-		if here && overlay {
-			b.Mask = append(b.Mask, id)
-		}
-		for _, other := range where[id] {
-			if other != d {
-				b.Moved = append(b.Moved, blocks.Moved{ID: id, From: other})
-				leave[other] = append(leave[other], id)
+		put := blocks.Put{Inv: r.Inv}
+		for i, at := range where[id].Where {
+			row := &where[id].Rows[i]
+			if at == d {
+				put.Replace = true
+				if overlay {
+					mask(&b, row)
+				}
+				continue
 			}
+			b.Moved = append(b.Moved, blocks.Moved{ID: id, From: at})
+			other := leave[at]
+			other.Delete = append(other.Delete, id)
+			mask(&other, row)
+			leave[at] = other
 		}
+		b.Put = append(b.Put, put)
 		if r.Parked {
 			parked = append(parked, id)
 		}
@@ -190,12 +192,21 @@ func (c *Compactor) batch(d task.Day, cut Cut, where map[string][]task.Day) (b b
 	return b, leave, parked
 }
 
+// mask adds the row of an id that is hidden in the sealed file of a day.
+func mask(b *blocks.Batch, row *task.Invocation) {
+	if b.Masked == nil {
+		b.Masked = map[string]*task.Invocation{}
+	}
+	b.Mask = append(b.Mask, row.TaskID)
+	b.Masked[row.TaskID] = row
+}
+
 // leaveOld deletes superseded rows, after the winner is stored.
-func (c *Compactor) leaveOld(ctx context.Context, cut uint64, leave map[task.Day][]string, parked []string) error {
+func (c *Compactor) leaveOld(ctx context.Context, cut uint64, leave map[task.Day]blocks.Batch, parked []string) error {
 	if len(leave) == 0 && len(parked) == 0 {
 		return nil
 	}
-	for d, ids := range leave {
+	for d, b := range leave {
 		live, err := c.live(d)
 		if err != nil {
 			return err
@@ -203,13 +214,13 @@ func (c *Compactor) leaveOld(ctx context.Context, cut uint64, leave map[task.Day
 		c.mu.Lock()
 		x := c.days[d]
 		x.lastCut = c.opts.Now()
-		b := blocks.Batch{Cut: cut, Delete: ids}
-		if x.sealed != nil {
-			b.Mask = ids
+		b.Cut = cut
+		if x.sealed == nil {
+			b.Mask, b.Masked = nil, nil
 		}
 		c.mu.Unlock()
 		if err := live.Apply(ctx, b); err != nil {
-			return fmt.Errorf("deleting %d superseded rows of %s: %w", len(ids), d, err)
+			return fmt.Errorf("deleting %d superseded rows of %s: %w", len(b.Delete), d, err)
 		}
 	}
 	if len(parked) > 0 {

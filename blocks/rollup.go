@@ -1,0 +1,171 @@
+package blocks
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+
+	"daybook/tsdb/rollup"
+	"daybook/tsdb/task"
+)
+
+// rollupTable holds what docs/format/rollup.md describes: rollups of a task
+// name by minute, hour or day. gone 1 are rows that were counted and are not
+// there any more; a reader subtracts them. name is the id in task_name up to
+// maxRollupNames, 0 for all names beyond.
+const rollupTable = `
+CREATE TABLE rollup (width INTEGER, name INTEGER, start INTEGER, gone INTEGER, data BLOB NOT NULL,
+  PRIMARY KEY (width, name, start, gone)) STRICT, WITHOUT ROWID;
+`
+
+// maxRollupNames bounds the names of a day that are counted apart: clients can
+// invent names without end. Ids are given in the order of first use.
+const maxRollupNames = 10_000
+
+// rollupName is the name id that a row is counted under. No name is 0 too.
+func rollupName(id int64) int64 {
+	if id > maxRollupNames {
+		return 0
+	}
+	return id
+}
+
+// rollupKey is the place of a rollup in a file.
+type rollupKey struct {
+	width rollup.Width
+	name  int64
+	start int64 // microseconds
+	gone  int64
+}
+
+// tally collects the rollups of one transaction, by minute and hour.
+type tally struct {
+	sums map[rollupKey]*rollup.Rollup
+	last [2]rollupKey // rows come in runs
+	at   [2]*rollup.Rollup
+}
+
+// liveWidths are the widths that a live file keeps.
+var liveWidths = [2]rollup.Width{rollup.Minute, rollup.Hour}
+
+func (t *tally) add(v *task.Invocation, name, gone int64) {
+	if t.sums == nil {
+		t.sums = map[rollupKey]*rollup.Rollup{}
+	}
+	at := v.RowTime()
+	for i, width := range liveWidths {
+		k := rollupKey{width, rollupName(name), width.Start(at), gone}
+		if t.at[i] == nil || t.last[i] != k {
+			r := t.sums[k]
+			if r == nil {
+				r = &rollup.Rollup{}
+				t.sums[k] = r
+			}
+			t.last[i], t.at[i] = k, r
+		}
+		t.at[i].Add(v)
+	}
+}
+
+// store merges the tally into the table.
+func (t *tally) store(ctx context.Context, c *conn) error {
+	var buf []byte
+	var dec rollup.Decoder
+	for k, r := range t.sums {
+		var vals [1]driver.Value
+		found, err := c.queryRow(ctx, vals[:], "SELECT data FROM rollup WHERE width = ? AND name = ? AND start = ? AND gone = ?",
+			int64(k.width), k.name, k.start, k.gone)
+		if err != nil {
+			return err
+		}
+		if found {
+			data, _ := vals[0].([]byte)
+			if err := dec.Merge(r, data); err != nil {
+				return fmt.Errorf("a stored rollup: %w", err)
+			}
+		}
+		if buf, err = storeRollup(c, k, r, buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func storeRollup(c *conn, k rollupKey, r *rollup.Rollup, buf []byte) ([]byte, error) {
+	buf = r.AppendBinary(buf[:0])
+	return buf, c.exec("INSERT OR REPLACE INTO rollup (width, name, start, gone, data) VALUES (?, ?, ?, ?, ?)",
+		int64(k.width), k.name, k.start, k.gone, buf)
+}
+
+// sealTally computes the rollups of a file whose rows come in time order: an
+// hour is written when it is over, the day at the end.
+type sealTally struct {
+	hour  int64
+	hours map[int64]*rollup.Rollup // of the hour, by name id
+	days  map[int64]*rollup.Rollup
+	buf   []byte
+}
+
+func (t *sealTally) add(c *conn, v *task.Invocation, name int64) error {
+	if hour := rollup.Hour.Start(v.RowTime()); t.hours == nil || hour != t.hour {
+		if err := t.flush(c); err != nil {
+			return err
+		}
+		t.hour, t.hours = hour, map[int64]*rollup.Rollup{}
+	}
+	name = rollupName(name)
+	r := t.hours[name]
+	if r == nil {
+		r = &rollup.Rollup{}
+		t.hours[name] = r
+	}
+	r.Add(v)
+	return nil
+}
+
+// flush writes the hour and adds it to the day.
+func (t *sealTally) flush(c *conn) error {
+	if t.days == nil {
+		t.days = map[int64]*rollup.Rollup{}
+	}
+	var err error
+	for name, r := range t.hours {
+		if t.buf, err = storeRollup(c, rollupKey{rollup.Hour, name, t.hour, 0}, r, t.buf); err != nil {
+			return err
+		}
+		if d := t.days[name]; d != nil {
+			d.Merge(r)
+		} else {
+			t.days[name] = r
+		}
+	}
+	t.hours = nil
+	return nil
+}
+
+// finish writes the last hour and the day.
+func (t *sealTally) finish(c *conn, day task.Day) error {
+	err := t.flush(c)
+	for name, r := range t.days {
+		if err == nil {
+			t.buf, err = storeRollup(c, rollupKey{rollup.Day, name, day.Start(), 0}, r, t.buf)
+		}
+	}
+	return err
+}
+
+// countedRow reads what a rollup needs of a row by its key: the row without
+// its details, and its name id.
+func countedRow(ctx context.Context, c *conn, schema string, day task.Day, key int64) (v task.Invocation, name int64, err error) {
+	var vals [columnCount + 1]driver.Value
+	found, err := c.queryRow(ctx, vals[:], "SELECT "+readColumns+", i.name FROM "+schema+".invocation AS i"+joins(schema)+" WHERE i.key = ?", key)
+	if err == nil && !found {
+		err = errRow
+	}
+	if err != nil {
+		return v, 0, err
+	}
+	_, _, _, err = decodeRow(vals[:columnCount], day, &v)
+	name, _ = vals[columnCount].(int64)
+	return v, name, err
+}
