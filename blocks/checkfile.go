@@ -220,7 +220,7 @@ func (r *report) live(ctx context.Context, deep bool) (err error) {
 	if err := r.integrity(ctx, c, deep); err != nil {
 		return err
 	}
-	if _, err := loadCuts(ctx, c); err != nil {
+	if _, err := loadCuts(ctx, c, "main"); err != nil {
 		return err
 	}
 	if _, err := loadMask(ctx, c); err != nil {

@@ -148,7 +148,7 @@ func (r *report) parked(ctx context.Context, deep bool) (err error) {
 	if err := r.integrity(ctx, c, deep); err != nil {
 		return err
 	}
-	if _, err := loadCuts(ctx, c); err != nil || !deep {
+	if _, err := loadCuts(ctx, c, "main"); err != nil || !deep {
 		return err
 	}
 	err = c.each(ctx, 2, func(vals []driver.Value) error {

@@ -84,7 +84,7 @@ func storeCut(c *conn, r cutRange) error {
 }
 
 // loadCuts reads the table cut.
-func loadCuts(ctx context.Context, c *conn) (cutSet, error) {
+func loadCuts(ctx context.Context, c *conn, schema string) (cutSet, error) {
 	var s cutSet
 	err := c.each(ctx, 2, func(vals []driver.Value) error {
 		first, ok1 := vals[0].(int64)
@@ -94,6 +94,6 @@ func loadCuts(ctx context.Context, c *conn) (cutSet, error) {
 		}
 		s, _ = s.with(cutRange{uint64(first), uint64(last)})
 		return nil
-	}, "SELECT first, last FROM cut ORDER BY first")
+	}, "SELECT first, last FROM "+schema+".cut ORDER BY first")
 	return s, err
 }

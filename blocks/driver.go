@@ -230,7 +230,12 @@ func (c *conn) each(ctx context.Context, n int, fn func([]driver.Value) error, s
 // transaction runs fn inside BEGIN IMMEDIATE and COMMIT. When it returns an
 // error nothing of it is in the file.
 func (c *conn) transaction(fn func() error) error {
-	if err := c.exec("BEGIN IMMEDIATE"); err != nil {
+	return c.transactionOf("BEGIN IMMEDIATE", fn)
+}
+
+// transactionOf is transaction with another BEGIN, for reading.
+func (c *conn) transactionOf(begin string, fn func() error) error {
+	if err := c.exec(begin); err != nil {
 		return err
 	}
 	err := fn()

@@ -34,6 +34,10 @@ type Live struct {
 	path string
 	day  task.Day
 	seq  int
+	mode fileMode // of reading connections
+	// readOnly: another process may write, so that what is in memory is only
+	// what the file was when it was opened.
+	readOnly bool
 
 	// writer and reader hold the one connection of their kind while nobody
 	// uses it; they are closed by taking it out for good.
@@ -129,7 +133,7 @@ func OpenLive(path string) (*Live, error) {
 	if err := checkOurs(path); err != nil {
 		return nil, err
 	}
-	l := &Live{path: path, day: day, seq: seq, writer: make(chan *liveWriter, 1), reader: make(chan *liveReader, 1), closed: make(chan struct{})}
+	l := &Live{path: path, day: day, seq: seq, mode: modeRead, writer: make(chan *liveWriter, 1), reader: make(chan *liveReader, 1), closed: make(chan struct{})}
 	w, err := l.openWriter()
 	if err != nil {
 		return nil, openError(path, err)
@@ -160,13 +164,18 @@ func (l *Live) openWriter() (w *liveWriter, err error) {
 		liveWALPages, liveWALKeep, liveCacheKiB)); err != nil {
 		return nil, err
 	}
+	return l.load(c)
+}
+
+// load reads the state of the file, and what a writer needs.
+func (l *Live) load(c *conn) (w *liveWriter, err error) {
 	ctx := context.Background()
 	if err := checkMeta(ctx, c, l.path, kindLive, l.day); err != nil {
 		return nil, err
 	}
 	w = &liveWriter{l: l, c: c, rows: newRowInserter()}
 	s := &liveState{}
-	if s.cuts, err = loadCuts(ctx, c); err != nil {
+	if s.cuts, err = loadCuts(ctx, c, "main"); err != nil {
 		return nil, err
 	}
 	if s.mask, err = loadMask(ctx, c); err != nil {
@@ -256,7 +265,7 @@ func (l *Live) Bytes() int64 { return physicalBytes(l.path, l.path+"-wal", l.pat
 
 // MayContain reports whether a row of an id of that hash may be here; false
 // is certain.
-func (l *Live) MayContain(hash uint64) bool { return l.filter.has(hash) }
+func (l *Live) MayContain(hash uint64) bool { return l.readOnly || l.filter.has(hash) }
 
 // index is the state of the id runs that a read transaction sees.
 func (l *Live) index(top int64) (*idIndex, bool) {
@@ -288,14 +297,16 @@ func (l *Live) dropIndex(x *idIndex) {
 	}
 }
 
-// Close checkpoints and closes the file, once the calls under way are done.
+// Close checkpoints (unless it is read-only) and closes the file, once the calls under way are done.
 func (l *Live) Close() error {
 	var err error
 	l.closing.Do(func() {
 		close(l.closed)
 		r := <-l.reader
-		w := <-l.writer
-		err = errors.Join(r.c.close(), w.c.close())
+		err = r.c.close()
+		if !l.readOnly {
+			err = errors.Join(err, (<-l.writer).c.close())
+		}
 	})
 	return err
 }

@@ -18,7 +18,7 @@ type liveReader struct {
 // Find returns the row of an id, with its details.
 func (l *Live) Find(ctx context.Context, id string) (inv task.Invocation, ok bool, err error) {
 	hash := task.HashID(id)
-	if !l.filter.has(hash) {
+	if !l.MayContain(hash) {
 		return inv, false, nil
 	}
 	select {
@@ -59,6 +59,9 @@ func (r *liveReader) find(ctx context.Context, l *Live, hash uint64, id string) 
 		// all pages' first hashes again from what this transaction sees.
 		if x, err = loadIDs(ctx, r.c, func(uint64) {}); err != nil {
 			return inv, false, err
+		}
+		if l.readOnly { // nobody else keeps them
+			l.indexes.Store(&[]*idIndex{x})
 		}
 	}
 	page := func(id int64) ([]byte, error) { return readIDPage(ctx, r.c, id) }

@@ -100,6 +100,9 @@ func (l *Live) arrange(b Batch) ([]placed, error) {
 }
 
 func (l *Live) takeWriter(ctx context.Context) (*liveWriter, error) {
+	if l.readOnly {
+		return nil, ErrFileReadOnly
+	}
 	select {
 	case <-l.closed:
 		return nil, ErrFileClosed
@@ -151,12 +154,14 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	if err != nil {
 		return nil, err
 	}
+	here := make(map[string]bool, len(gone))
 	for _, key := range gone {
 		v, name, err := countedRow(ctx, w.c, "main", w.l.day, key)
 		if err != nil {
 			return nil, err
 		}
 		w.rollups.add(&v, name, 1)
+		here[v.TaskID] = true
 	}
 	moved, err := w.deleteRows(ctx, gone)
 	if err != nil {
@@ -176,7 +181,7 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	if err != nil {
 		return nil, err
 	}
-	if err := w.note(ctx, b, next); err != nil {
+	if err := w.note(ctx, b, here, next); err != nil {
 		return nil, err
 	}
 	if err := w.rollups.store(ctx, w.c); err != nil {
@@ -248,14 +253,16 @@ func (w *liveWriter) flushDetails() error {
 	return w.c.exec("INSERT INTO chunk (id, data) VALUES (?, ?)", w.chunk, w.encoded)
 }
 
-// note writes what a batch says beside its rows.
-func (w *liveWriter) note(ctx context.Context, b *Batch, next *liveState) error {
+// note writes what a batch says beside its rows. here are ids whose row was
+// deleted from this file: it is that row, not a sealed one, that the rollups
+// counted.
+func (w *liveWriter) note(ctx context.Context, b *Batch, here map[string]bool, next *liveState) error {
 	mask, fresh := next.mask.with(b.Cut, b.Mask)
 	for _, id := range fresh {
 		if err := w.c.exec("INSERT INTO mask (task_id) VALUES (?)", bindID(id)); err != nil {
 			return err
 		}
-		if old := b.Masked[id]; old != nil {
+		if old := b.Masked[id]; old != nil && !here[id] {
 			name, err := w.dicts[0].id(w.c, old.TaskName)
 			if err != nil {
 				return err

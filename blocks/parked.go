@@ -25,7 +25,8 @@ CREATE INDEX parked_hash ON parked (hash);
 // Parked is the file of open invocations that do not fit into memory. All
 // methods may be used at the same time; they take turns.
 type Parked struct {
-	path string
+	path     string
+	readOnly bool // another process may write
 	// conn holds the connection while nobody uses it.
 	conn   chan *conn
 	filter atomic.Pointer[bloomChain]
@@ -55,18 +56,20 @@ func CreateParked(dir string, seq int) (*Parked, error) {
 }
 
 // OpenParked opens a file that CreateParked made.
-func OpenParked(path string) (*Parked, error) {
+func OpenParked(path string) (*Parked, error) { return openParked(path, modeWrite) }
+
+func openParked(path string, mode fileMode) (*Parked, error) {
 	if _, ok := ParseParkedName(filepath.Base(path)); !ok {
 		return nil, &ForeignError{path, "this is not the name of a file of parked invocations"}
 	}
 	if err := checkOurs(path); err != nil {
 		return nil, err
 	}
-	c, err := openFile(path, modeWrite)
+	c, err := openFile(path, mode)
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	p := &Parked{path: path, conn: make(chan *conn, 1), closed: make(chan struct{})}
+	p := &Parked{path: path, readOnly: mode != modeWrite, conn: make(chan *conn, 1), closed: make(chan struct{})}
 	if err := p.load(c); err != nil {
 		return nil, errors.Join(openError(path, err), c.close())
 	}
@@ -79,11 +82,13 @@ func (p *Parked) load(c *conn) error {
 	if err := checkMeta(ctx, c, p.path, kindParked, 0); err != nil {
 		return err
 	}
-	if err := c.script(fmt.Sprintf("PRAGMA main.wal_autocheckpoint = %d; PRAGMA main.journal_size_limit = %d; PRAGMA main.cache_size = -%d; PRAGMA temp_store = MEMORY",
-		liveWALPages, liveWALKeep, liveCacheKiB)); err != nil {
-		return err
+	if !p.readOnly {
+		if err := c.script(fmt.Sprintf("PRAGMA main.wal_autocheckpoint = %d; PRAGMA main.journal_size_limit = %d; PRAGMA main.cache_size = -%d; PRAGMA temp_store = MEMORY",
+			liveWALPages, liveWALKeep, liveCacheKiB)); err != nil {
+			return err
+		}
 	}
-	cuts, err := loadCuts(ctx, c)
+	cuts, err := loadCuts(ctx, c, "main")
 	if err != nil {
 		return err
 	}
@@ -146,7 +151,7 @@ func (p *Parked) Rows() int64 { return p.state.Load().rows }
 func (p *Parked) Bytes() int64 { return physicalBytes(p.path, p.path+"-wal", p.path+"-shm") }
 
 // MayContain reports whether an id of that hash may be parked; false is certain.
-func (p *Parked) MayContain(hash uint64) bool { return p.filter.Load().has(hash) }
+func (p *Parked) MayContain(hash uint64) bool { return p.readOnly || p.filter.Load().has(hash) }
 
 // Put parks invocations in one transaction that is on disk when it returns
 // nil; an invocation replaces the one of its id. A cut that is known already
@@ -209,6 +214,9 @@ func (p *Parked) Delete(ctx context.Context, ids []string) error {
 
 // change runs one transaction.
 func (p *Parked) change(ctx context.Context, fn func(c *conn, s *parkedState) error) error {
+	if p.readOnly {
+		return ErrFileReadOnly
+	}
 	c, err := p.take(ctx)
 	if err != nil {
 		return err
@@ -254,6 +262,9 @@ func (p *Parked) Remove() error { return removeFiles(append(sides(p.path), p.pat
 
 // Checkpoint is Live.Checkpoint.
 func (p *Parked) Checkpoint(ctx context.Context) error {
+	if p.readOnly {
+		return ErrFileReadOnly
+	}
 	c, err := p.take(ctx)
 	if err != nil {
 		return err

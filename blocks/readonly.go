@@ -1,13 +1,58 @@
 package blocks
 
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// ErrFileReadOnly is returned by what would change a file that was opened to
+// be read.
+var ErrFileReadOnly = errors.New("the file was opened to be read")
+
 // LastCut is the greatest cut id in the file, 0 if there is none.
 func (s *Sealed) LastCut() uint64 { return s.file.cuts.last() }
 
 // LastCut is the greatest cut id in the file, 0 if there is none.
 func (p *Parked) LastCut() uint64 { return p.state.Load().cuts.last() }
 
-// OpenLiveReadOnly is OpenLive for a process that is not the file's writer.
-func OpenLiveReadOnly(path string) (*Live, error) { return OpenLive(path) }
+// OpenLiveReadOnly is OpenLive for a process that is not the file's writer. It
+// changes no byte of the file, and what Rows, Bounds, Masked and Knows say is
+// what was true when it was opened; Find sees what the writer committed since.
+func OpenLiveReadOnly(path string) (*Live, error) {
+	day, seq, ok := ParseLiveName(filepath.Base(path))
+	if !ok {
+		return nil, &ForeignError{path, "this is not the name of a live file"}
+	}
+	if err := checkOurs(path); err != nil {
+		return nil, err
+	}
+	l := &Live{path: path, day: day, seq: seq, readOnly: true, mode: readMode(path),
+		writer: make(chan *liveWriter, 1), reader: make(chan *liveReader, 1), closed: make(chan struct{})}
+	c, err := openFile(path, l.mode)
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	// One transaction, so that all of the state is of one commit.
+	err = c.transactionOf("BEGIN", func() error {
+		_, err := l.load(c)
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(openError(path, err), c.close())
+	}
+	l.reader <- &liveReader{c: c, chunks: newChunkReader(1 << 20)}
+	return l, nil
+}
 
 // OpenParkedReadOnly is OpenParked for a process that is not the file's writer.
-func OpenParkedReadOnly(path string) (*Parked, error) { return OpenParked(path) }
+func OpenParkedReadOnly(path string) (*Parked, error) { return openParked(path, readMode(path)) }
+
+// readMode is how a file is read that this process does not write. Without a
+// WAL beside it nobody has it open, and it is read without creating one.
+func readMode(path string) fileMode {
+	if _, err := os.Lstat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
+		return modeImmutable
+	}
+	return modeRead
+}

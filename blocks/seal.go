@@ -150,7 +150,7 @@ func (b *builder) open(ctx context.Context) (err error) {
 		}
 		b.live.ids = l
 		rows += l.Rows()
-		cuts, err := loadCuts(ctx, b.live.c)
+		cuts, err := loadCuts(ctx, b.live.c, "main")
 		if err != nil {
 			return err
 		}

@@ -153,7 +153,7 @@ func (s *Sealed) load(ctx context.Context, c *conn) error {
 func loadSealedMeta(ctx context.Context, c *conn) (*sealedMeta, error) {
 	m := &sealedMeta{absorbed: map[string]uint64{}}
 	var err error
-	if m.cuts, err = loadCuts(ctx, c); err != nil {
+	if m.cuts, err = loadCuts(ctx, c, "main"); err != nil {
 		return nil, err
 	}
 	if m.moved, err = loadMoved(ctx, c, "main"); err != nil {

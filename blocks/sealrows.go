@@ -122,7 +122,7 @@ func (s *sealSource) next() (*sealRow, error) {
 // has reports whether a live source has a row of an id, as its transaction
 // sees it.
 func (s *sealSource) has(ctx context.Context, hash uint64, id string) (found bool, err error) {
-	if !s.ids.filter.has(hash) {
+	if !s.ids.MayContain(hash) {
 		return false, nil
 	}
 	if s.index == nil {

@@ -242,6 +242,13 @@ func (c *Compactor) Prepare() error {
 	return nil
 }
 
+// Quiesce runs fn while no cut is under way and no file is published.
+func (c *Compactor) Quiesce(fn func() error) error {
+	c.act.Lock()
+	defer c.act.Unlock()
+	return fn()
+}
+
 // Close lets go of all files. Nothing else may be running.
 func (c *Compactor) Close() error {
 	c.retiring.Wait()

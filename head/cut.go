@@ -50,7 +50,7 @@ func (h *Head) Idle(limit int) []Candidate {
 	defer h.mu.RUnlock()
 	var out []Candidate
 	for e := h.open.first; e != nil && len(out) < limit; e = e.next {
-		if !e.cutting && !e.based {
+		if !e.cutting && e.row == nil {
 			out = append(out, candidate(e, e.inv))
 		}
 	}
@@ -58,7 +58,7 @@ func (h *Head) Idle(limit int) []Candidate {
 }
 
 func candidate(e *entry, v *task.Invocation) Candidate {
-	return Candidate{Inv: v, Based: e.based || e.unresolved, Parked: e.parked, entry: e, orig: e.inv}
+	return Candidate{Inv: v, Based: e.row != nil || e.unresolved, Parked: e.parked, entry: e, orig: e.inv}
 }
 
 // Cut is a cut that has begun.
@@ -87,6 +87,9 @@ func (h *Head) BeginCut(day task.Day, cs []Candidate, logged bool) *Cut {
 		c.Candidates = append(c.Candidates, x)
 		ids = append(ids, x.Inv.TaskID)
 	}
+	if len(ids) > 0 {
+		h.active[c] = struct{}{}
+	}
 	if logged && len(ids) > 0 {
 		c.Ticket = h.log.Enqueue(encodeCut(c.ID, day, ids))
 	}
@@ -101,6 +104,7 @@ func (h *Head) Sync() error { return h.log.Sync() }
 func (h *Head) FinishCut(c *Cut, stored bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	delete(h.active, c)
 	if stored {
 		h.gen++
 	}
@@ -114,7 +118,8 @@ func (h *Head) FinishCut(c *Cut, stored bool) {
 		case c.Day == Parked:
 			e.parked = true
 		default:
-			e.based, e.parked = true, false
+			h.setRow(e, x.Inv)
+			e.parked = false
 		}
 	}
 }

@@ -38,7 +38,9 @@ type Head struct {
 	nextCut  uint64
 	floor    task.Day
 	gaps     map[gapKey]Gap
-	reserved int64 // entries promised to a request that is all or none
+	reserved int64               // entries promised to a request that is all or none
+	stored   map[*entry]struct{} // entries of which a day holds a row
+	active   map[*Cut]struct{}   // cuts that have begun
 }
 
 type gapKey struct {
@@ -54,23 +56,23 @@ type entry struct {
 	touched    int64  // arrival of the last event, microseconds
 	since      uint64 // sequence number of its insertion
 	slot       int
-	based      bool // a day may hold a row of this id
-	parked     bool // the parked file holds a row of this id
-	unresolved bool // replayed; whether a row is stored is not known yet
-	cutting    bool // part of a cut that has begun
+	row        *task.Invocation // the row that a day holds of this id, if it is known
+	parked     bool             // the parked file holds a row of this id
+	unresolved bool             // replayed; whether a row is stored is not known yet
+	cutting    bool             // part of a cut that has begun
 	list       *list
 	prev, next *entry
 }
 
 // New makes a Head over a log. Replay the log before anything else.
 func New(log *wal.Log, o Options) *Head {
-	return &Head{opts: o, log: log, byID: map[string]*entry{}, gaps: map[gapKey]Gap{}, nextCut: 1, floor: -1 << 30}
+	return &Head{opts: o, log: log, byID: map[string]*entry{}, gaps: map[gapKey]Gap{}, stored: map[*entry]struct{}{}, active: map[*Cut]struct{}{}, nextCut: 1, floor: -1 << 30}
 }
 
 // Base is what is stored of an id that is new to the head.
 type Base struct {
-	Inv    *task.Invocation // nil if nothing is stored
-	InDay  bool             // a day holds a row of it
+	Inv    *task.Invocation // all that is stored, merged; nil if nothing is
+	Row    *task.Invocation // what days hold of it; nil if none does
 	Parked bool             // the parked file holds a row of it
 }
 
@@ -92,9 +94,9 @@ func (h *Head) Missing(ids []string) (out []string, gen uint64) {
 
 // Applied says how far an Append came.
 type Applied struct {
-	N          int      // invocations applied and enqueued, from the start
+	N          int  // invocations applied and enqueued, from the start
 	Unresolved bool // the next one needs a base that was not given, or is out of date
-	Full       bool     // the next one does not fit under the caps
+	Full       bool // the next one does not fit under the caps
 	Ticket     wal.Ticket
 }
 
@@ -156,7 +158,8 @@ func (h *Head) apply(e *entry, v *task.Invocation, base Base, now int64) {
 	merged := &m
 	if e == nil {
 		h.seq++
-		e = &entry{since: h.seq, slot: len(h.slots), based: base.InDay, parked: base.Parked}
+		e = &entry{since: h.seq, slot: len(h.slots), parked: base.Parked}
+		h.setRow(e, base.Row)
 		h.byID[merged.TaskID] = e
 		h.slots = append(h.slots, e)
 		h.invs = append(h.invs, merged)
@@ -180,8 +183,18 @@ func (h *Head) set(e *entry, v *task.Invocation, now int64) {
 	}
 }
 
+// setRow notes which row a day holds of e. The caller holds mu.
+func (h *Head) setRow(e *entry, row *task.Invocation) {
+	if e.row = row; row != nil {
+		h.stored[e] = struct{}{}
+	} else {
+		delete(h.stored, e)
+	}
+}
+
 // remove forgets e. The caller holds mu.
 func (h *Head) remove(e *entry) {
+	delete(h.stored, e)
 	h.bytes -= e.size
 	e.list.remove(e)
 	delete(h.byID, e.inv.TaskID)

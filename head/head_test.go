@@ -104,7 +104,7 @@ func TestReplayIsExact(t *testing.T) {
 				v := event(fmt.Sprint("id", r.IntN(25)), task.States[r.IntN(len(task.States))], base+int64(r.IntN(100))*second)
 				var b Base
 				if row, ok := s.rows[v.TaskID]; ok {
-					b = Base{Inv: &row, InDay: true}
+					b = Base{Inv: &row, Row: &row}
 				}
 				if a := add(t, h, v, b); a.N != 1 {
 					t.Fatalf("seed %d: %+v", seed, a)
@@ -142,7 +142,7 @@ func TestReplayIsExact(t *testing.T) {
 				for _, id := range h.Unresolved(1000) {
 					var b Base
 					if row, ok := s.rows[id]; ok {
-						b = Base{Inv: &row, InDay: true}
+						b = Base{Inv: &row, Row: &row}
 					}
 					h.Resolve(id, b, b.Inv != nil)
 				}

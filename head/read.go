@@ -34,5 +34,6 @@ func (h *Head) reset() {
 	defer h.mu.Unlock()
 	h.byID, h.slots, h.invs = map[string]*entry{}, nil, nil
 	h.open, h.done = list{}, list{}
+	h.stored = map[*entry]struct{}{}
 	h.bytes, h.gaps = 0, map[gapKey]Gap{}
 }

@@ -136,7 +136,8 @@ func (h *Head) Resolve(id string, b Base, covered bool) {
 	if e == nil || !e.unresolved {
 		return
 	}
-	e.unresolved, e.based, e.parked = false, b.InDay, b.Parked
+	e.unresolved, e.parked = false, b.Parked
+	h.setRow(e, b.Row)
 	if b.Inv == nil {
 		return
 	}

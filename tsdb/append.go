@@ -265,7 +265,8 @@ func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.B
 	for _, id := range ids {
 		var b head.Base
 		if r, ok := rows[id]; ok {
-			b.Inv, b.InDay = &r.Invocation, true
+			row := r.Invocation
+			b.Inv, b.Row = &row, &row
 			where[id] = r.Where
 		}
 		if p, ok := parked[id]; ok {

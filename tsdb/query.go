@@ -100,10 +100,16 @@ func (db *DB) walk(ctx context.Context, q Query, hint int, fn func(*task.Invocat
 	snap := db.head.Snapshot()
 	view := db.catalog.View()
 	defer view.Release()
+	err := db.walkIn(ctx, &snap, view, q, hint, fn)
+	return view.Unreadable(), err
+}
+
+// walkIn is walk over a snapshot and a view.
+func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View, q Query, hint int, fn func(*task.Invocation) (bool, error)) error {
 	m := merger{q: &q, fn: fn, seen: map[string]bool{}, bounded: hint > 0}
 	var err error
-	if m.memory, err = db.memoryRows(ctx, &q, &snap, hint); err != nil {
-		return nil, err
+	if m.memory, err = db.memoryRows(ctx, &q, snap, hint); err != nil {
+		return err
 	}
 	for _, v := range m.memory {
 		m.seen[v.TaskID] = true
@@ -116,7 +122,7 @@ func (db *DB) walk(ctx context.Context, q Query, hint int, fn func(*task.Invocat
 	if err == nil && !m.stopped {
 		err = m.rest()
 	}
-	return view.Unreadable(), err
+	return err
 }
 
 // memoryRows collects what the head and the parked file have to offer, in order.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"strconv"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -25,6 +26,8 @@ func (c *serveCommand) register(cmd *kingpin.CmdClause) {
 	web, query, log := &c.config.Web, &c.config.Query, &c.config.Log
 	cmd.Flag("web.listen-address", "Address to serve HTTP on; port 0 picks one, and the real address is logged as addr=.").
 		Default("127.0.0.1:8365").StringVar(&web.ListenAddress)
+	cmd.Flag("web.config.file", "File with TLS and basic auth, in exporter-toolkit's format; /-/healthy and /-/ready stay open. Read again when it changes.").
+		StringVar(&web.ConfigFile)
 	cmd.Flag("web.enable-admin-api", "Serve the admin endpoints (cut); without it they are 404.").BoolVar(&web.EnableAdmin)
 	sizeFlag(cmd.Flag("web.max-body", "Largest request body in bytes, also once decompressed; larger ones are refused with 413."), &web.MaxBody, "32MiB")
 	durationFlag(cmd.Flag("query.timeout", "Longest time that a query may take."), &query.Timeout, "30s")
@@ -52,6 +55,10 @@ func (c *serveCommand) registerStorage(cmd *kingpin.CmdClause, o *tsdb.Options) 
 		Default("90").Float64Var(&o.DiskUsage)
 	cmd.Flag("ingest.detail-rate", "Above that many invocations of a task in a minute, args, kwargs and result of its successes are left out; 0 is off.").
 		Default("0").IntVar(&o.DetailRate)
+	cmd.Flag("ingest.redact", "Regular expression of what is masked in args, kwargs, results, exception messages and tracebacks before it is stored; repeatable.").
+		StringsVar(&c.config.Redact.Expressions)
+	cmd.Flag("ingest.redact-keys", "Names whose values are masked in the same places, separated by commas; a name also stands for longer ones that end in it (db_password, accessToken). Empty masks none.").
+		Default(daemon.DefaultRedactKeys).StringVar(&c.config.Redact.Keys)
 	cmd.Flag("celery.broker", "URL of a broker to take Celery's events from: redis://, rediss://, redis+socket://, amqp:// or amqps://; repeatable. "+
 		"Options: ?global_keyprefix=&fanout_prefix=&exchange=&queue=. See docs/celery.md.").StringsVar(&c.config.Brokers)
 }
@@ -73,8 +80,11 @@ func (c *serveCommand) run() error {
 	c.config.Storage.By = "daybook " + version
 	for _, f := range c.cmd.Model().Flags {
 		value := f.Value.String()
-		if f.Name == "celery.broker" {
+		switch f.Name {
+		case "celery.broker":
 			value = daemon.RedactURLs(c.config.Brokers)
+		case "ingest.redact": // may tell what it hides
+			value = strconv.Itoa(len(c.config.Redact.Expressions)) + " given"
 		}
 		c.config.Flags = append(c.config.Flags, daemon.Setting{Name: f.Name, Value: value})
 	}

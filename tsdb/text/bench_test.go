@@ -20,6 +20,7 @@ func BenchmarkBuild(b *testing.B) {
 			var w Builder
 			var bytes, built, pages, i int
 			b.ReportAllocs()
+			b.ResetTimer()
 			for n := 0; n < b.N; n++ {
 				w.Add(&rows[i])
 				if i++; i == len(rows) {
@@ -50,6 +51,7 @@ func BenchmarkLookUp(b *testing.B) {
 			pages := buildPages(newLoad(1).rows(benchSpan*spans), benchSpan)
 			found := 0
 			b.ReportAllocs()
+			b.ResetTimer()
 			for n := 0; n < b.N; n++ {
 				h := endHash(hashSeed, uint64(n), 9)
 				s, err := LookUp(pages[PageOf(h, len(pages))], len(pages), h)
@@ -86,6 +88,7 @@ func BenchmarkBloom(b *testing.B) {
 				bytes, groups, hits := 0, 0, 0
 				absent := uint64(0)
 				k := int(math.Round(float64(perWord) * math.Ln2))
+				b.ResetTimer()
 				for n := 0; n < b.N; n++ {
 					v := &rows[n%len(rows)]
 					for _, s := range []string{v.TaskName, v.Args, v.Kwargs, v.Outcome.Result, v.Outcome.ExceptionType, v.Outcome.ExceptionMessage, v.Outcome.Traceback} {
@@ -149,6 +152,7 @@ func BenchmarkMatch(b *testing.B) {
 			}
 			b.SetBytes(int64(size / len(rows)))
 			b.ReportAllocs()
+			b.ResetTimer()
 			for n := 0; n < b.N; n++ {
 				q.Match(&rows[n%len(rows)])
 			}
@@ -173,6 +177,7 @@ func BenchmarkScan(b *testing.B) {
 			scan := q.Scan([]string{"shop.orders.charge", "ValueError"})
 			b.SetBytes(int64(len(block) / benchSpan))
 			b.ReportAllocs()
+			b.ResetTimer()
 			for n := 0; n < b.N; n += benchSpan {
 				scan.May(block)
 			}

@@ -18,6 +18,7 @@ const maxPairs = 1 << 18
 type Builder struct {
 	span   wordSet  // words of the span under way
 	spans  int      // ended ones
+	ids    bool     // some id was text
 	pairs  []uint64 // a word's hash with the number of its span in the low bits
 	sorted []uint64
 	ends   []uint32 // of what is dealt out while sorting
@@ -51,9 +52,14 @@ func (b *Builder) AddText(s string) {
 // AddID adds the words of a task id, if filters hold them.
 func (b *Builder) AddID(id string) {
 	if !wholeID(id) {
+		b.ids = true
 		b.AddText(id)
 	}
 }
+
+// TextIDs reports whether the group has a task id that is no UUID: then rows
+// can match by it without their texts, and a Scan would miss them.
+func (b *Builder) TextIDs() bool { return b.ids }
 
 // EndSpan ends the span under way. A group that is Full takes no more.
 func (b *Builder) EndSpan() {
@@ -84,7 +90,7 @@ func (b *Builder) Take() [][]byte {
 // Reset forgets what was added.
 func (b *Builder) Reset() {
 	b.span.reset()
-	b.spans, b.pairs = 0, b.pairs[:0]
+	b.spans, b.pairs, b.ids = 0, b.pairs[:0], false
 }
 
 // sort puts the pairs in order. Hashes are spread evenly: dealt out by their

@@ -5,14 +5,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/go-kit/log/level"
 	"github.com/klauspost/compress/gzip"
 )
-
-// writeStall is how long a client may take to accept one piece of an answer.
-const writeStall = 30 * time.Second
 
 // piece is how much of an answer is put together before it is sent.
 const piece = 64 << 10
@@ -29,7 +25,6 @@ func (a *API) reply(w http.ResponseWriter, r *http.Request, code int, body []byt
 type answer struct {
 	buf     []byte
 	w       http.ResponseWriter
-	control *http.ResponseController
 	code    int
 	gz      *gzip.Writer
 	zipped  bool
@@ -38,7 +33,7 @@ type answer struct {
 }
 
 func (a *API) answer(w http.ResponseWriter, r *http.Request, code int) *answer {
-	return &answer{w: w, control: http.NewResponseController(w), code: code, zipped: acceptsGzip(r.Header)}
+	return &answer{w: w, code: code, zipped: acceptsGzip(r.Header)}
 }
 
 // spill sends what has gathered once it is worth it.
@@ -60,8 +55,6 @@ func (o *answer) send(last bool) {
 		o.start(last)
 	}
 	if o.err == nil {
-		// Not every writer has deadlines (tests); the server's do.
-		_ = o.control.SetWriteDeadline(time.Now().Add(writeStall))
 		_, o.err = o.writer().Write(o.buf)
 	}
 	o.buf = o.buf[:0]

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"daybook/tsdb"
 	"daybook/tsdb/task"
@@ -42,6 +43,14 @@ type Config struct {
 	// Brokers tells the state of the consumers; nil if there are none.
 	Brokers func() []Broker
 
+	// Access tells who may come in, for each request anew; nil lets everybody.
+	Access func() Access
+	// Redact masks secrets in what comes in, before it is stored; nil does not.
+	Redact func(*task.Invocation)
+
+	Metrics     prometheus.Registerer // nil registers nowhere
+	MetricsPage http.Handler          // serves /metrics; nil: 404
+
 	ReadOnly    bool // requests that write are refused
 	EnableAdmin bool // off: the admin endpoints are 404
 	// WholeRequests says that the store takes a request whole or not at all
@@ -50,6 +59,7 @@ type Config struct {
 	WholeRequests bool
 
 	MaxBody            int64         // bytes, also once decompressed
+	Stall              time.Duration // a client may take this long for a piece of a body or an answer; 0 is DefaultStall
 	QueryTimeout       time.Duration // of one request that reads
 	QueryMaxConcurrent int           // requests that read, at once
 
@@ -74,12 +84,17 @@ type WorkerGroup struct {
 	Lost        int64 // events that they lost before sending, as far as it shows
 }
 
+// DefaultStall is how long a client may take to send or accept one piece.
+const DefaultStall = 30 * time.Second
+
 // API serves the endpoints. It starts nothing.
 type API struct {
 	Config
 	routes   map[string]route
 	queries  chan struct{} // holds a token for every query that is running
 	rejected atomic.Int64  // lines refused before they reached the store
+	metrics  *metrics
+	logins   *logins
 }
 
 var _ http.Handler = (*API)(nil)
@@ -92,7 +107,14 @@ func New(c Config) *API {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	a := &API{Config: c, queries: make(chan struct{}, max(c.QueryMaxConcurrent, 1))}
+	if c.Stall == 0 {
+		c.Stall = DefaultStall
+	}
+	if c.Redact == nil {
+		c.Redact = func(*task.Invocation) {}
+	}
+	a := &API{Config: c, queries: make(chan struct{}, max(c.QueryMaxConcurrent, 1)), logins: newLogins()}
+	a.metrics = a.newMetrics()
 	a.routes = a.table()
 	return a
 }

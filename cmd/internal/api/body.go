@@ -13,11 +13,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Time limits of a body, against clients that send slowly or stop.
-const (
-	readStall = 30 * time.Second // between two pieces
-	readWhole = 5 * time.Minute  // for all of it
-)
+// wholeBody is how many times Config.Stall, the limit of one piece, all of a
+// body may take: five minutes, against clients that send slowly or stop.
+const wholeBody = 10
 
 // zstdWindow is the largest window of a zstd frame that is decoded, which is
 // what decoders must support at least (RFC 8878).
@@ -49,7 +47,7 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, error) {
 	}
 	b := &body{
 		stall: &stallReader{ctx: r.Context(), r: http.MaxBytesReader(w, r.Body, a.MaxBody),
-			control: http.NewResponseController(w), end: time.Now().Add(readWhole)},
+			control: http.NewResponseController(w), piece: a.Stall, end: time.Now().Add(wholeBody * a.Stall)},
 		closer: func() {},
 	}
 	b.interrupt = context.AfterFunc(r.Context(), func() { _ = b.stall.control.SetReadDeadline(longAgo) })
@@ -124,11 +122,12 @@ type stallReader struct {
 	ctx     context.Context
 	r       io.Reader
 	control *http.ResponseController
+	piece   time.Duration // limit of one Read
 	end     time.Time
 }
 
 func (s *stallReader) Read(p []byte) (int, error) {
-	deadline := time.Now().Add(readStall)
+	deadline := time.Now().Add(s.piece)
 	if deadline.After(s.end) {
 		deadline = s.end
 	}

@@ -17,6 +17,9 @@ func (a *API) postInvocations(w http.ResponseWriter, r *http.Request, _ string) 
 		if errors.Is(err, task.ErrNoTime) {
 			rec.NoTime, err = true, nil
 		}
+		if err == nil {
+			a.Redact(&rec.Invocation)
+		}
 		return rec, false, err
 	})
 }
@@ -27,6 +30,7 @@ func (a *API) postEvents(w http.ResponseWriter, r *http.Request, _ string) error
 		ev, ignored, err := parse(line)
 		if err == nil && !ignored {
 			rec.Invocation = ev.Invocation()
+			a.Redact(&rec.Invocation)
 		}
 		return rec, ignored, err
 	})

@@ -26,6 +26,7 @@ func (a *API) query(r *http.Request, run func(ctx context.Context) error) error 
 	case <-r.Context().Done():
 		return r.Context().Err()
 	case <-full.C:
+		a.metrics.refused.Inc()
 		return &statusError{http.StatusTooManyRequests, retrySoon,
 			"too many queries at once, more than --query.max-concurrent (" + strconv.Itoa(cap(a.queries)) + ")"}
 	}

@@ -13,7 +13,12 @@ type handler func(w http.ResponseWriter, r *http.Request, arg string) error
 // route is what one path understands, by method.
 type route map[string]handler
 
-const invocationPrefix = "/api/v1/invocations/"
+const (
+	invocationPrefix = "/api/v1/invocations/"
+	pathHealthy      = "/-/healthy"
+	pathReady        = "/-/ready"
+	pathMetrics      = "/metrics"
+)
 
 func (a *API) table() map[string]route {
 	t := map[string]route{
@@ -24,8 +29,11 @@ func (a *API) table() map[string]route {
 		"/api/v1/status/flags":     {http.MethodGet: a.flags},
 		"/api/v1/status/buildinfo": {http.MethodGet: a.buildinfo},
 		"/healthz":                 {http.MethodGet: a.healthz},
-		"/-/healthy":               {http.MethodGet: a.healthy},
-		"/-/ready":                 {http.MethodGet: a.ready},
+		pathHealthy:                {http.MethodGet: a.healthy},
+		pathReady:                  {http.MethodGet: a.ready},
+	}
+	if a.MetricsPage != nil {
+		t[pathMetrics] = route{http.MethodGet: a.scrape}
 	}
 	if a.EnableAdmin {
 		t["/api/v1/admin/cut"] = route{http.MethodPost: a.cut}
@@ -36,23 +44,43 @@ func (a *API) table() map[string]route {
 // ServeHTTP does its own routing: http.ServeMux cleans paths, and a task_id may
 // be "a//b" or "..".
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := a.serve(w, r); err != nil {
-		a.fail(w, r, err)
+	o := a.newWriter(w, r)
+	endpoint, arg, err := a.match(r)
+	if refused := a.admit(o, r, endpoint); refused != nil {
+		err = refused
 	}
+	if err == nil {
+		err = a.serve(o, r, endpoint, arg)
+	}
+	if err != nil {
+		a.fail(o, r, err)
+	}
+	a.metrics.done(endpoint, o.code)
 }
 
-func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
-	path, arg := r.URL.EscapedPath(), ""
+// match finds the path in the table of routes, "" if it is not there.
+func (a *API) match(r *http.Request) (endpoint, arg string, err error) {
+	path := r.URL.EscapedPath()
 	if rest, ok := strings.CutPrefix(path, invocationPrefix); ok && rest != "" {
-		id, err := url.PathUnescape(rest)
-		if err != nil {
-			return refuse(http.StatusBadRequest, "the task_id in the path is not percent-encoded: %v", err)
+		if arg, err = url.PathUnescape(rest); err != nil {
+			err = refuse(http.StatusBadRequest, "the task_id in the path is not percent-encoded: %v", err)
 		}
-		path, arg = invocationPrefix, id
-	} else if ok {
-		path = "" // no id, no such page
+		return invocationPrefix, arg, err
 	}
-	methods, ok := a.routes[path]
+	if _, ok := a.routes[path]; !ok || path == invocationPrefix { // no id, no such page
+		return "", "", nil
+	}
+	return path, "", nil
+}
+
+// scrape hands over to the page for Prometheus, which compresses by itself.
+func (a *API) scrape(w http.ResponseWriter, r *http.Request, _ string) error {
+	a.MetricsPage.ServeHTTP(w, r)
+	return nil
+}
+
+func (a *API) serve(w http.ResponseWriter, r *http.Request, endpoint, arg string) error {
+	methods, ok := a.routes[endpoint]
 	if !ok {
 		return refuse(http.StatusNotFound, "no such endpoint: %s", clip(r.URL.Path))
 	}

@@ -12,6 +12,7 @@ import (
 	"daybook/cmd/internal/ingest"
 	"daybook/cmd/internal/ingest/amqp"
 	"daybook/cmd/internal/ingest/redis"
+	"daybook/cmd/internal/redact"
 	"daybook/tsdb"
 	"daybook/tsdb/task"
 )
@@ -23,11 +24,11 @@ type consumer interface {
 }
 
 // newConsumers makes a consumer for every broker URL. Nothing connects yet.
-func newConsumers(urls []string, db *tsdb.DB, logger log.Logger) ([]consumer, error) {
+func newConsumers(urls []string, db *tsdb.DB, secrets *redact.Redactor, logger log.Logger) ([]consumer, error) {
 	var out []consumer
 	for _, raw := range urls {
 		logger := log.With(logger, "component", "ingest", "broker", ingest.Redact(raw))
-		o := ingest.Options{Logger: logger, Sink: &sink{db: db, logger: logger}, Gap: func(g ingest.Gap) {
+		o := ingest.Options{Logger: logger, Sink: &sink{db: db, secrets: secrets, logger: logger}, Gap: func(g ingest.Gap) {
 			db.AddGap(tsdb.Gap{Source: g.Source, Cause: g.Cause, From: g.Start, To: g.End, Count: g.Count})
 		}}
 		kind, err := ingest.Kind(raw)
@@ -53,9 +54,10 @@ func newConsumers(urls []string, db *tsdb.DB, logger log.Logger) ([]consumer, er
 
 // sink stores a consumer's events. One consumer calls it from one goroutine.
 type sink struct {
-	db     *tsdb.DB
-	logger log.Logger
-	recs   []tsdb.Record
+	db      *tsdb.DB
+	secrets *redact.Redactor
+	logger  log.Logger
+	recs    []tsdb.Record
 }
 
 // Append returns when the events are logged. Events that are refused for their
@@ -63,7 +65,9 @@ type sink struct {
 func (s *sink) Append(ctx context.Context, events []task.Event) error {
 	s.recs = s.recs[:0]
 	for i := range events {
-		s.recs = append(s.recs, tsdb.Record{Invocation: events[i].Invocation()})
+		rec := tsdb.Record{Invocation: events[i].Invocation()}
+		s.secrets.Invocation(&rec.Invocation)
+		s.recs = append(s.recs, rec)
 	}
 	out, err := s.db.Append(ctx, s.recs)
 	clear(s.recs)

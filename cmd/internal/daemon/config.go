@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"daybook/cmd/internal/api"
+	"daybook/cmd/internal/redact"
 	"daybook/tsdb"
 )
 
@@ -20,6 +21,7 @@ type Config struct {
 	Brokers  []string     // URLs of the brokers to take Celery's events from
 	Web      WebConfig
 	Query    QueryConfig
+	Redact   RedactConfig
 	Log      LogConfig
 	Flags    []Setting // shown by /api/v1/status/flags
 	Build    []Setting // shown by /api/v1/status/buildinfo, and logged
@@ -28,6 +30,7 @@ type Config struct {
 // WebConfig is about HTTP.
 type WebConfig struct {
 	ListenAddress string // port 0 picks one
+	ConfigFile    string // TLS and basic auth, in exporter-toolkit's format; "" is neither
 	EnableAdmin   bool
 	MaxBody       int64 // bytes, also once decompressed
 }
@@ -36,6 +39,15 @@ type WebConfig struct {
 type QueryConfig struct {
 	Timeout       time.Duration
 	MaxConcurrent int
+}
+
+// DefaultRedactKeys are for RedactConfig.Keys.
+const DefaultRedactKeys = redact.DefaultKeys
+
+// RedactConfig says what is masked in what comes in.
+type RedactConfig struct {
+	Keys        string   // names whose values are masked, separated by commas
+	Expressions []string // regular expressions of what is masked
 }
 
 // LogConfig is about what goes to stderr.

@@ -14,6 +14,7 @@ import (
 	"github.com/oklog/run"
 
 	"daybook/cmd/internal/api"
+	"daybook/cmd/internal/redact"
 	"daybook/tsdb"
 )
 
@@ -25,10 +26,17 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 		return err
 	}
 	logger := NewLogger(stderr, c.Log)
+	secrets, secretsErr := redact.New(c.Redact.Keys, c.Redact.Expressions)
+	file, fileErr := openWebFile(c.Web.ConfigFile, log.With(logger, "component", "web"))
+	if err := errors.Join(flagError("--ingest.redact, --ingest.redact-keys", secretsErr), flagError("--web.config.file", fileErr)); err != nil {
+		return &tsdb.OptionsError{Err: err}
+	}
 	level.Info(logger).Log(append([]any{"msg", "starting daybook"}, keyvals(c.Build)...)...)
 
 	// ---- the database
 	c.Storage.Logger = logger
+	metrics := newRegistry(c.Build)
+	c.Storage.Metrics = metrics
 	open := tsdb.Open
 	if c.ReadOnly {
 		open = tsdb.OpenReadOnly
@@ -40,15 +48,22 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	limitMemory(logger, c.Storage.HeadMaxBytes, c.Storage.FilterBytes)
 
 	// ---- brokers
-	consumers, err := newConsumers(c.Brokers, db, logger)
+	consumers, err := newConsumers(c.Brokers, db, secrets, logger)
 	if err != nil {
 		return errors.Join(&tsdb.OptionsError{Err: fmt.Errorf("--celery.broker: %w", err)}, db.Close())
+	}
+
+	if len(consumers) > 0 {
+		metrics.MustRegister(brokerMetrics(consumers))
 	}
 
 	// ---- HTTP
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelRequests()
-	server, err := listen(log.With(logger, "component", "web"), c.Web.ListenAddress, api.New(c.api(db, logger, consumers)), requests)
+	endpoints := c.api(db, logger, consumers)
+	endpoints.Access, endpoints.Redact = file.access, secrets.Invocation
+	endpoints.Metrics, endpoints.MetricsPage = metrics, metrics.page(logger)
+	server, err := listen(log.With(logger, "component", "web"), c.Web.ListenAddress, api.New(endpoints), file, requests)
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
@@ -98,6 +113,14 @@ func storage(ctx context.Context, db *tsdb.DB) error {
 		return nil
 	}
 	return fmt.Errorf("run the database: %w", err)
+}
+
+// flagError names the flags that an error is about.
+func flagError(flags string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", flags, err)
 }
 
 func (c *Config) api(db *tsdb.DB, logger log.Logger, consumers []consumer) api.Config {

@@ -37,6 +37,7 @@ var rooms = map[string]room{
 	"cmd/internal/api":    {may: with(leaves, "tsdb", "cmd/internal/render", "cmd/internal/units"), tests: []string{"cmd/internal/celery"}},
 	"cmd/internal/render": {may: with(leaves, "tsdb")},
 	"cmd/internal/units":  {},
+	"cmd/internal/redact": {may: []string{"tsdb/task"}},
 	"cmd/internal/celery": {may: []string{"tsdb/task"}},
 	// What the consumers share, and the consumers.
 	"cmd/internal/ingest":   {may: []string{"cmd/internal/celery", "tsdb/task"}, tests: []string{"cmd/internal/ingest/amqp", "cmd/internal/ingest/redis", "tsdb"}},

@@ -1,0 +1,138 @@
+package compact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"daybook/blocks"
+	"daybook/tsdb/task"
+)
+
+// CaptureDir is Capture for a data directory that another process may be
+// using. There is no moment to be had from it, so it is made sure afterwards
+// that there was one: the names are what they were before, and no live file
+// has been written since its transaction began. Otherwise it returns ErrMoved.
+//
+// listing is what Listing said before the log was read.
+func CaptureDir(ctx context.Context, dir, listing string, to CaptureTo) (k *Capture, err error) {
+	if k, err = newCapture(to); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				err = fmt.Errorf("%w: %w", ErrMoved, err)
+			}
+			err = errors.Join(err, k.Close())
+			k = nil
+		}
+	}()
+	absorbed, err := k.lookForDays(filepath.Join(dir, "days"))
+	if err != nil {
+		return k, err
+	}
+	live, err := k.lookForLive(filepath.Join(dir, "live"), absorbed)
+	if err != nil {
+		return k, err
+	}
+	if err := k.hold(ctx, dir, live); err != nil {
+		return k, err
+	}
+	for _, p := range k.live {
+		switch newest, err := p.Newest(ctx); {
+		case err != nil:
+			return k, err
+		case !newest:
+			return k, fmt.Errorf("%w: %s", ErrMoved, p.Name())
+		}
+	}
+	now, err := Listing(dir)
+	if err == nil && now != listing {
+		err = fmt.Errorf("%w: files came or went", ErrMoved)
+	}
+	return k, err
+}
+
+// lookForDays picks the highest readable generation of every day. It returns
+// the names of the files that they replace.
+func (k *Capture) lookForDays(dir string) (absorbed map[string]bool, err error) {
+	absorbed = map[string]bool{}
+	entries, err := readDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	best := map[task.Day]*blocks.Sealed{}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), checksumSuffix) {
+			continue
+		}
+		d, _, ok := blocks.ParseSealedName(e.Name())
+		if !ok {
+			k.unreadable[filepath.Join("days", e.Name())] = errors.New("not the name of a day file")
+			continue
+		}
+		k.present[d] = true
+		s, err := blocks.OpenSealed(filepath.Join(dir, e.Name()))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		case err != nil:
+			k.unreadable[filepath.Join("days", e.Name())] = err
+		case best[d] == nil || best[d].Generation() < s.Generation():
+			best[d] = s
+		}
+	}
+	for d, s := range best {
+		k.days[d] = s.Name()
+		for name := range s.Absorbed() {
+			absorbed[name] = true
+		}
+	}
+	return absorbed, nil
+}
+
+// lookForLive lists the live files that no sealed one has replaced.
+func (k *Capture) lookForLive(dir string, absorbed map[string]bool) (paths []string, err error) {
+	entries, err := readDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".db") {
+			continue // the sides of a live file, or one being made
+		}
+		d, _, live := blocks.ParseLiveName(e.Name())
+		_, parked := blocks.ParseParkedName(e.Name())
+		switch {
+		case live:
+			k.present[d] = true
+		case !parked:
+			k.unreadable[filepath.Join("live", e.Name())] = errors.New("not the name of a live file")
+			continue
+		}
+		if !absorbed[e.Name()] {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
+}
+
+// readDir is os.ReadDir of a directory that need not be there.
+func readDir(dir string) ([]fs.DirEntry, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return entries, err
+}
+
+// dayOfName is the day of a sealed file's name.
+func dayOfName(name string) task.Day {
+	d, _, _ := blocks.ParseSealedName(name)
+	return d
+}

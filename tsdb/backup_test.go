@@ -1,0 +1,499 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"daybook/tsdb/task"
+)
+
+// contents walks through everything and wants every id once.
+func contents(t testing.TB, db *DB) map[string]task.Invocation {
+	t.Helper()
+	out := map[string]task.Invocation{}
+	for q := (Query{Limit: 1000, Details: true}); ; {
+		page, err := db.Select(context.Background(), q)
+		if err != nil || !page.Complete || len(page.Coverage.Unreadable) > 0 {
+			t.Fatalf("select: %v %+v", err, page.Coverage)
+		}
+		for _, v := range page.Invocations {
+			if _, ok := out[v.TaskID]; ok {
+				t.Errorf("%s is there twice", v.TaskID)
+			}
+			out[v.TaskID] = v
+		}
+		if page.Next == nil {
+			return out
+		}
+		q.After = page.Next
+	}
+}
+
+// findings are what verify has to say against a directory.
+func findings(t testing.TB, db *DB) (found []Finding) {
+	t.Helper()
+	err := db.Verify(context.Background(), nil, func(f Finding) {
+		if !f.Note {
+			found = append(found, f)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// opened opens a copy read-only, reads it through and wants nothing to be
+// wrong with it.
+func opened(t testing.TB, dir string, o Options) map[string]task.Invocation {
+	t.Helper()
+	o.Dir = dir
+	db, err := OpenReadOnly(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if found := findings(t, db); len(found) > 0 {
+		t.Errorf("verify: %+v", found)
+	}
+	return contents(t, db)
+}
+
+// served opens a copy as its daemon, reads it through, and closes it again.
+func served(t testing.TB, dir string, o Options) map[string]task.Invocation {
+	t.Helper()
+	o.Dir = dir
+	db := start(t, o)
+	all := contents(t, db)
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	return all
+}
+
+func sameContents(t testing.TB, what string, got, want map[string]task.Invocation) {
+	t.Helper()
+	for id, w := range want {
+		if g, ok := got[id]; !ok || !sameKnowledge(g, w) {
+			t.Errorf("%s: %s is %+v (%v), want %+v", what, id, g, ok, w)
+		}
+	}
+	for id := range got {
+		if _, ok := want[id]; !ok {
+			t.Errorf("%s: %s is not wanted", what, id)
+		}
+	}
+}
+
+// store has rows in every place: sealed, sealed again, masked by an overlay,
+// moved between days, live, parked, in the head.
+func store(t testing.TB, o Options, c *testClock) *DB {
+	t.Helper()
+	db := start(t, o)
+	ctx := context.Background()
+	cut := func(seal bool) {
+		t.Helper()
+		if _, err := db.Cut(ctx, seal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	day := 24 * time.Hour
+	for i := range 30 {
+		mustAppend(t, db, finished(fmt.Sprint("s", i), noon.Add(-time.Duration(i%3+1)*day)))
+	}
+	cut(true)
+	mustAppend(t, db, finished("again", noon.Add(-2*day)))
+	cut(true) // a second generation
+	mustAppend(t, db, finished("s0", noon), finished("late", noon.Add(-3*day)))
+	cut(false) // moved to today; late lies over a sealed day
+	mustAppend(t, db, started("parked", noon))
+	if n, err := db.compact.Park(ctx, db.cuttable(), 1, true); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	mustAppend(t, db, finished("head", noon), started("open", noon))
+	return db
+}
+
+// copyTree copies a directory as cp -r does; live files must not be in use.
+func copyTree(t testing.TB, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSnapshot(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := store(t, o, c)
+	defer db.Close()
+	want := contents(t, db)
+	ctx := context.Background()
+	s, err := db.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Path != filepath.Join("snapshots", "20261123T120000Z") || !slices.Contains(s.Files, "days/2026-11-21.2.db.sha256") ||
+		!slices.ContainsFunc(s.Files, func(name string) bool { return strings.HasPrefix(name, "live/2026-11-23.") }) {
+		t.Errorf("%+v", s)
+	}
+	dir := filepath.Join(o.Dir, s.Path)
+	if !sameFile(filepath.Join(dir, "days", "2026-11-22.db"), filepath.Join(o.Dir, "days", "2026-11-22.db")) {
+		t.Error("a sealed day is copied, not linked")
+	}
+	if again, err := db.Snapshot(ctx); err != nil || again.Path != s.Path+"-2" {
+		t.Errorf("a second one: %+v %v", again, err)
+	}
+	mustAppend(t, db, finished("after", noon), finished("open", noon), finished("s1", noon))
+	if _, err := db.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	sameContents(t, "read-only", opened(t, dir, o), want)
+	copied := filepath.Join(t.TempDir(), "copy")
+	copyTree(t, dir, copied)
+	sameContents(t, "served", served(t, copied, o), want)
+	sameContents(t, "and served again", served(t, copied, o), want)
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := db.Snapshot(canceled); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(filepath.Join(o.Dir, "tmp")); err != nil || len(left) > 0 {
+		t.Errorf("tmp holds %v %v", left, err)
+	}
+}
+
+func TestBackup(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := store(t, o, c)
+	defer func() { db.Close() }()
+	ctx := context.Background()
+	bo := BackupOptions{Dir: o.Dir, Dest: filepath.Join(t.TempDir(), "a", "backup"), Now: c.now}
+	backup := func(linked, copied, unchanged int) BackupResult {
+		t.Helper()
+		res, err := Backup(ctx, bo)
+		if err != nil || len(res.Problems) > 0 || res.Linked != linked || res.Copied != copied || res.Unchanged != unchanged {
+			t.Fatalf("%+v %v; want %d linked, %d copied, %d unchanged", res, err, linked, copied, unchanged)
+		}
+		return res
+	}
+	want := contents(t, db)
+	backup(3, 0, 0) // beside a daemon
+	sameContents(t, "beside a daemon", opened(t, bo.Dest, o), want)
+	backup(0, 0, 3)
+	sameContents(t, "again", opened(t, bo.Dest, o), want)
+
+	// Days are sealed again, one more is, and the daemon dies.
+	c.add(24 * time.Hour)
+	mustAppend(t, db, finished("tomorrow", c.now()))
+	if _, err := db.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	db.compact.Remember()
+	want = contents(t, db)
+	db.crash(t)
+	before := hashes(t, o.Dir)
+	backup(3, 0, 1) // 20: generation 2; 22: generation 2, without what moved; 23
+	if after := hashes(t, o.Dir); !maps.Equal(before, after) {
+		t.Errorf("a backup changes what it saves:\n%v\n%v", before, after)
+	}
+	sameContents(t, "without a daemon", opened(t, bo.Dest, o), want)
+	if got := dayNames(t, bo.Dest); got != "2026-11-20.2 2026-11-21.2 2026-11-22.2 2026-11-23" {
+		t.Errorf("superseded generations stay: %s", got)
+	}
+	if exists(filepath.Join(bo.Dest, "days", backupUnfinished)) {
+		t.Error("the backup is marked as unfinished")
+	}
+
+	// Retention deletes a day: it stays in the backup until it is pruned.
+	o.RetentionTime = 3 * 24 * time.Hour
+	db = start(t, o)
+	if n, err := db.compact.Retain(ctx, db.cuttable()); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	want = contents(t, db)
+	if res := backup(0, 0, 3); !slices.Equal(res.Kept, []string{"2026-11-20"}) || len(opened(t, bo.Dest, o)) <= len(want) {
+		t.Errorf("%+v", res)
+	}
+	bo.Prune = true
+	if res := backup(0, 0, 3); !slices.Equal(res.Pruned, []string{"2026-11-20"}) {
+		t.Errorf("%+v", res)
+	}
+	sameContents(t, "pruned", opened(t, bo.Dest, o), want)
+	restored := filepath.Join(t.TempDir(), "restored")
+	copyTree(t, bo.Dest, restored)
+	sameContents(t, "restored", served(t, restored, o), want)
+}
+
+// hashes are the sizes and times of all files but the lock and what SQLite
+// keeps to coordinate readers.
+func hashes(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || strings.HasSuffix(path, "-shm") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		out[path] = fmt.Sprintf("%x", task.HashID(string(b)))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestBackupElsewhere(t *testing.T) {
+	other, err := os.MkdirTemp("/dev/shm", "daybook-test")
+	if err != nil {
+		t.Skip("needs a second file system at /dev/shm")
+	}
+	defer os.RemoveAll(other)
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := store(t, o, c)
+	defer db.Close()
+	ctx := context.Background()
+	bo := BackupOptions{Dir: o.Dir, Dest: filepath.Join(other, "b")}
+	res, err := Backup(ctx, bo)
+	if err != nil || res.Linked+res.Copied != 3 {
+		t.Fatalf("%+v %v", res, err)
+	}
+	if res.Linked == 3 {
+		t.Skip("needs a second file system at /dev/shm")
+	}
+	sameContents(t, "copied", opened(t, bo.Dest, o), contents(t, db))
+	if res, err := Backup(ctx, bo); err != nil || res.Unchanged != 3 {
+		t.Errorf("%+v %v", res, err)
+	}
+	// A checksum that is missing, as after a kill, is made up for.
+	if err := os.Remove(filepath.Join(bo.Dest, "days", "2026-11-22.db.sha256")); err != nil {
+		t.Fatal(err)
+	}
+	if res, err := Backup(ctx, bo); err != nil || res.Unchanged != 2 || res.Copied != 1 {
+		t.Errorf("%+v %v", res, err)
+	}
+	sameContents(t, "mended", opened(t, bo.Dest, o), contents(t, db))
+	// Damage in the source is told and does not replace the copy that is whole.
+	damaged := filepath.Join(o.Dir, "days", "2026-11-22.db")
+	b, err := os.ReadFile(damaged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-100] ^= 1
+	if err := errors.Join(os.Remove(damaged), os.WriteFile(damaged, b, 0o444)); err != nil {
+		t.Fatal(err)
+	}
+	bo.Dest = filepath.Join(other, "c")
+	if res, err := Backup(ctx, bo); err != nil || len(res.Problems) != 1 || !strings.Contains(res.Problems[0].Error(), "2026-11-22.db") {
+		t.Errorf("%+v %v", res, err)
+	}
+	if exists(filepath.Join(bo.Dest, "days", "2026-11-22.db")) {
+		t.Error("a damaged file is in the backup")
+	}
+}
+
+// A backup that was served has rows of its own: they are set aside.
+func TestBackupOfServed(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := store(t, o, c)
+	defer db.Close()
+	ctx := context.Background()
+	bo := BackupOptions{Dir: o.Dir, Dest: t.TempDir(), Now: c.now}
+	if _, err := Backup(ctx, bo); err != nil {
+		t.Fatal(err)
+	}
+	oo := o
+	oo.Dir = bo.Dest
+	own := start(t, oo)
+	mustAppend(t, own, finished("its own", noon), finished("its late one", noon.Add(-24*time.Hour)))
+	if _, err := Backup(ctx, bo); err == nil || !strings.Contains(err.Error(), "a daemon serves it") {
+		t.Errorf("beside its daemon: %v", err)
+	}
+	if _, err := own.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := own.Close(); err != nil {
+		t.Fatal(err)
+	}
+	res, err := Backup(ctx, bo)
+	if err != nil || res.SetAside == "" {
+		t.Fatalf("%+v %v", res, err)
+	}
+	sameContents(t, "backup", opened(t, bo.Dest, o), contents(t, db))
+	if !exists(filepath.Join(bo.Dest, res.SetAside, "days", "2026-11-22.2.db")) || !exists(filepath.Join(bo.Dest, res.SetAside, "live")) {
+		t.Error("what it had of its own is gone")
+	}
+	if res, err := Backup(ctx, bo); err != nil || res.SetAside != "" {
+		t.Errorf("%+v %v", res, err)
+	}
+}
+
+func TestBackupRefuses(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	if err := start(t, o).Close(); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(o.Dir, link); err != nil {
+		t.Fatal(err)
+	}
+	full := t.TempDir()
+	if err := os.WriteFile(filepath.Join(full, "x"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []struct{ dir, dest, want string }{
+		{o.Dir, filepath.Join(o.Dir, "backup"), "is inside"},
+		{o.Dir, o.Dir, "is inside"},
+		{o.Dir, filepath.Join(link, "a", "b"), "is inside"},
+		{link, filepath.Join(o.Dir, "snapshots"), "is inside"},
+		{o.Dir, filepath.Dir(o.Dir), "is inside"},
+		{o.Dir, full, "not empty"},
+		{o.Dir, filepath.Join(full, "x"), "not a directory"},
+		{filepath.Join(full, "nope"), t.TempDir(), "no such file"},
+		{full, t.TempDir(), "no data directory"},
+		{o.Dir, "", "empty"},
+	} {
+		var options *OptionsError
+		_, err := Backup(context.Background(), BackupOptions{Dir: b.dir, Dest: b.dest})
+		if !errors.As(err, &options) || !strings.Contains(err.Error(), b.want) {
+			t.Errorf("%s to %s: %v", b.dir, b.dest, err)
+		}
+	}
+	if exists(filepath.Join(o.Dir, "backup")) || exists(filepath.Join(o.Dir, "a")) {
+		t.Error("something was created")
+	}
+	// Another data directory's backup.
+	dest := t.TempDir()
+	for i := range 2 {
+		o := testOptions(t.TempDir(), c)
+		db := start(t, o)
+		mustAppend(t, db, finished(fmt.Sprint("x", i), noon.Add(-24*time.Hour)))
+		if _, err := db.Cut(context.Background(), true); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Backup(context.Background(), BackupOptions{Dir: o.Dir, Dest: dest})
+		if i == 0 && err != nil || i == 1 && (err == nil || !strings.Contains(err.Error(), "another data directory")) {
+			t.Errorf("%d: %v", i, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Snapshots and backups are made while invocations come, change, move between
+// days and are cut, sealed and sealed again. Every copy has all that was
+// acknowledged before it began, once, and in no older state.
+func TestCopiesUnderLoad(t *testing.T) {
+	o := DefaultOptions()
+	o.Dir, o.HeadMaxRecords, o.CutInterval, o.Settle, o.SealDelay = t.TempDir(), 300, 5*time.Millisecond, 0, 0
+	o.WALSync = "never"
+	db := running(t, o)
+	ctx := context.Background()
+	const ids, writers = 120, 2
+	var mu sync.Mutex
+	acked := map[string]task.Invocation{}
+	sent := map[string]task.Invocation{}
+	stop := make(chan struct{})
+	var load sync.WaitGroup
+	defer func() {
+		close(stop)
+		load.Wait()
+	}()
+	for w := range writers {
+		load.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(w), 7))
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				// Only later and later days: rows move forward, again and again.
+				n := r.IntN(ids)
+				e := task.Event{TaskID: fmt.Sprintf("w%d-%d", w, n), State: []task.State{task.StateRetry, task.StateFailure, task.StateSuccess}[r.IntN(3)],
+					At: time.Now().Add(-time.Duration(r.IntN(4)) * 24 * time.Hour).UnixMicro(), Worker: "w@h", TaskName: "t", Result: strings.Repeat("r", r.IntN(300)), Retries: task.RetriesUnknown}
+				rec := Record{Invocation: e.Invocation()}
+				mu.Lock()
+				sent[e.TaskID] = task.Merge(sent[e.TaskID], rec.Invocation)
+				mu.Unlock()
+				whole := rec.Invocation
+				if out, err := db.Append(ctx, []Record{rec}); err != nil || len(out.Refused)+out.Dropped > 0 {
+					t.Errorf("append: %+v %v", out, err)
+					return
+				}
+				mu.Lock()
+				acked[e.TaskID] = task.Merge(acked[e.TaskID], whole)
+				mu.Unlock()
+			}
+		})
+	}
+	load.Go(func() {
+		tick := time.NewTicker(40 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			if _, err := db.Cut(ctx, true); err != nil {
+				t.Errorf("cut: %v", err)
+				return
+			}
+		}
+	})
+	dest := t.TempDir()
+	for i := range 24 {
+		mu.Lock()
+		before := maps.Clone(acked)
+		mu.Unlock()
+		dir, how := dest, "backup"
+		if i%2 == 0 {
+			how = "snapshot"
+			s, err := db.Snapshot(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir = filepath.Join(o.Dir, s.Path)
+		} else if res, err := Backup(ctx, BackupOptions{Dir: o.Dir, Dest: dest}); err != nil || len(res.Problems) > 0 {
+			t.Fatalf("%+v %v", res, err)
+		}
+		mu.Lock()
+		after := maps.Clone(sent)
+		mu.Unlock()
+		got := opened(t, dir, o)
+		if i%6 == 0 {
+			copied := t.TempDir()
+			copyTree(t, dir, copied)
+			sameContents(t, "served", served(t, copied, o), got)
+		}
+		for id, b := range before {
+			g, ok := got[id]
+			// It has what was acknowledged, and nothing that was not sent.
+			if !ok || !sameKnowledge(task.Merge(g, b), g) || !sameKnowledge(task.Merge(after[id], g), after[id]) {
+				t.Fatalf("%s %d: %s is %v %+v, acknowledged were %+v, sent %+v", how, i, id, ok, g, b, after[id])
+			}
+		}
+	}
+}

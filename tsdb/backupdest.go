@@ -1,0 +1,238 @@
+package tsdb
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"daybook/blocks"
+	"daybook/compact"
+)
+
+const (
+	// backupMarker is the file that makes a directory a backup.
+	backupMarker = "BACKUP"
+	// backupUnfinished lies in days/ while a backup is not whole. It is not the
+	// name of a day file: a daemon and verify name it.
+	backupUnfinished = "unfinished-backup"
+)
+
+// checkBackup refuses directories between which no backup is possible. It
+// changes nothing.
+func checkBackup(dir, dest string) error {
+	if dir == "" || dest == "" {
+		return errors.New("the data directory and the destination must not be empty")
+	}
+	src, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("the data directory: %w", err)
+	}
+	if err := isDataDir(dir); err != nil {
+		return err
+	}
+	if err := outside(dest, dir, src); err != nil {
+		return err
+	}
+	if fi, err := os.Stat(dest); err == nil {
+		if err := outside(dir, dest, fi); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(dest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the destination: %w", err)
+	}
+	if exists(filepath.Join(dest, backupMarker)) {
+		return nil
+	}
+	for _, e := range entries {
+		if e.Name() != "lost+found" {
+			return fmt.Errorf("%s is not empty and no backup (there is no %s in it): choose another directory", dest, backupMarker)
+		}
+	}
+	return nil
+}
+
+// isDataDir wants something to be backed up, and to be readable.
+func isDataDir(dir string) error {
+	found := false
+	for _, sub := range []string{"days", "live", "wal"} {
+		_, err := os.ReadDir(filepath.Join(dir, sub))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the data directory: %w", err)
+		}
+		found = found || err == nil
+	}
+	if !found {
+		return fmt.Errorf("%s is no data directory: it has neither days/ nor live/ nor wal/", dir)
+	}
+	return nil
+}
+
+// outside wants a path, which need not exist, not to be in a directory, be it
+// by way of links.
+func outside(path, dir string, fi fs.FileInfo) error {
+	at, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	for { // the part of it that exists, without links
+		real, err := filepath.EvalSymlinks(at)
+		if err == nil {
+			at = real
+			break
+		}
+		if at == filepath.Dir(at) || !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("looking for %s: %w", path, err)
+		}
+		at = filepath.Dir(at)
+	}
+	for ; ; at = filepath.Dir(at) {
+		other, err := os.Stat(at)
+		if err != nil {
+			return err
+		}
+		if os.SameFile(fi, other) {
+			return fmt.Errorf("%s is inside %s: a backup must be outside of what it saves", path, dir)
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
+}
+
+// dest is a directory that is or becomes a backup, locked.
+type dest struct {
+	dir    string
+	source string
+	lock   *os.File
+	// served says that a daemon has had the directory since the last backup:
+	// what is in it is not only ours.
+	served bool
+}
+
+// openDest locks the destination against daemons and other backups.
+func openDest(dir, source string) (d *dest, err error) {
+	for _, sub := range []string{".", "days", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return nil, fmt.Errorf("creating the destination: %w", err)
+		}
+	}
+	d = &dest{dir: dir, source: source}
+	// A daemon writes its number into the file; a backup leaves it empty.
+	if d.lock, err = os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+		return nil, fmt.Errorf("locking the destination: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.lock.Close())
+		}
+	}()
+	if err := syscall.Flock(int(d.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = errors.New("a daemon serves it, or another backup is being made")
+		}
+		return d, fmt.Errorf("locking the destination %s: %w", dir, err)
+	}
+	fi, err := d.lock.Stat()
+	if err != nil {
+		return d, err
+	}
+	d.served = fi.Size() > 0
+	if exists(d.path(backupMarker)) {
+		return d, nil
+	}
+	if err := d.flag(); err != nil {
+		return d, err
+	}
+	return d, d.mark(time.Time{})
+}
+
+func (d *dest) path(elem ...string) string {
+	return filepath.Join(append([]string{d.dir}, elem...)...)
+}
+
+func (d *dest) close() error { return d.lock.Close() }
+
+// stage makes an empty directory for what is to be published.
+func (d *dest) stage() (string, error) {
+	stage := d.path("tmp", "backup")
+	if err := os.RemoveAll(stage); err != nil {
+		return "", err
+	}
+	return stage, os.MkdirAll(stage, 0o755)
+}
+
+// flag marks the directory as not whole.
+func (d *dest) flag() error {
+	f, err := os.OpenFile(d.path("days", backupUnfinished), os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), compact.SyncDir(d.path("days")))
+}
+
+func (d *dest) unflag() error {
+	return errors.Join(os.RemoveAll(d.path("days", backupUnfinished)), compact.SyncDir(d.path("days")))
+}
+
+// mark writes the file that makes the directory a backup.
+func (d *dest) mark(completed time.Time) error {
+	source, err := filepath.Abs(d.source)
+	if err != nil {
+		return err
+	}
+	when := "never"
+	if !completed.IsZero() {
+		when = completed.UTC().Format(time.RFC3339)
+	}
+	tmp := d.path("tmp", backupMarker)
+	text := fmt.Sprintf("This directory is a backup that `daybook backup` made. It is a data directory: to restore, copy it and serve the copy.\nsource: %q\ncompleted: %s\n", source, when)
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(tmp, d.path(backupMarker)), compact.SyncDir(d.dir))
+}
+
+// has reports whether the backup has a file of the data directory already. An
+// error says that it has another one of that name, and no business with it.
+func (d *dest) has(f compact.Found) (bool, error) {
+	path := d.path(f.Path)
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return false, nil // publishing meets what is wrong
+	}
+	if os.SameFile(fi, f.Info) {
+		return f.Sum == "" || exists(path+".sha256"), nil
+	}
+	if countDay(f.Path) == 0 {
+		return fi.Size() == f.Info.Size() && fi.ModTime().Equal(f.Info.ModTime()), nil
+	}
+	text, err := os.ReadFile(path + ".sha256")
+	sum, _, _ := strings.Cut(string(text), " ")
+	switch {
+	case err != nil || f.Sum == "":
+		return false, nil
+	case sum == f.Sum:
+		return fi.Size() == f.Info.Size(), nil
+	case d.served:
+		return false, nil // a daemon has sealed it anew
+	}
+	if _, err := blocks.OpenSealed(path); err != nil {
+		return false, nil // damaged: it is replaced
+	}
+	return false, &OptionsError{fmt.Errorf("%s has another %s than %s: it is the backup of another data directory", d.dir, f.Path, d.source)}
+}

@@ -1,0 +1,191 @@
+package tsdb
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"daybook/blocks"
+	"daybook/compact"
+	"daybook/tsdb/task"
+)
+
+// publish makes what is staged the backup. There is no way to rename three
+// directories at once; a mark says that it is under way, and doing it again
+// from the beginning is right at any point.
+func (d *dest) publish(stage string, k *compact.Capture, o BackupOptions, res *BackupResult) error {
+	if err := d.flag(); err != nil {
+		return err
+	}
+	if d.served {
+		res.SetAside = filepath.Join("quarantine", "served-until-"+o.Now().UTC().Format("20060102T150405Z"))
+	}
+	for _, sub := range []string{"live", "wal"} {
+		if err := d.swap(filepath.Join(stage, sub), sub, res.SetAside); err != nil {
+			return err
+		}
+	}
+	for _, sub := range []string{"days", "legacy"} {
+		if err := d.moveIn(filepath.Join(stage, sub), sub, res.SetAside); err != nil {
+			return err
+		}
+	}
+	if err := d.tidy(k, o.Prune, res); err != nil {
+		return err
+	}
+	if d.served {
+		if err := d.lock.Truncate(0); err != nil {
+			return err
+		}
+		d.served = false
+	}
+	if err := errors.Join(d.unflag(), d.mark(o.Now())); err != nil {
+		return err
+	}
+	return d.sweep()
+}
+
+// swap puts a staged directory in the place of the one that is there.
+func (d *dest) swap(staged, sub, aside string) error {
+	old := d.path("tmp", "old-"+sub)
+	if aside != "" {
+		if err := os.MkdirAll(d.path(aside), 0o755); err != nil {
+			return err
+		}
+		old = d.path(aside, sub)
+	} else if err := os.RemoveAll(old); err != nil {
+		return err
+	}
+	if err := os.Rename(d.path(sub), old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(staged, d.path(sub)); err != nil {
+		return err
+	}
+	return compact.SyncDir(d.dir)
+}
+
+// moveIn gives staged files their names: the database, then its checksum. One
+// that is in the way is damaged or, if a daemon has had the directory, set aside.
+func (d *dest) moveIn(staged, sub, aside string) error {
+	entries, err := os.ReadDir(staged)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.path(sub), 0o755); err != nil {
+		return err
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) }) // x.db before x.db.sha256
+	for _, e := range entries {
+		to := d.path(sub, e.Name())
+		if aside != "" && exists(to) {
+			if err := d.setAside(to, aside); err != nil {
+				return err
+			}
+		}
+		// Two names of one file are not renamed onto each other: see rename(2).
+		if sameFile(filepath.Join(staged, e.Name()), to) {
+			continue
+		}
+		if err := os.Rename(filepath.Join(staged, e.Name()), to); err != nil {
+			return err
+		}
+	}
+	return compact.SyncDir(d.path(sub))
+}
+
+func (d *dest) setAside(path, aside string) error {
+	rel, err := filepath.Rel(d.dir, path)
+	if err != nil {
+		return err
+	}
+	to := d.path(aside, rel)
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(path, to)
+}
+
+// tidy removes the generations that newer ones have replaced, and with prune
+// the days that the source has no longer.
+func (d *dest) tidy(k *compact.Capture, prune bool, res *BackupResult) error {
+	entries, err := os.ReadDir(d.path("days"))
+	if err != nil {
+		return err
+	}
+	current := k.Days()
+	gone := map[task.Day]bool{}
+	for _, e := range entries {
+		day, gen, ok := blocks.ParseSealedName(e.Name())
+		if !ok {
+			continue
+		}
+		path := d.path("days", e.Name())
+		name, have := current[day]
+		_, wanted, _ := blocks.ParseSealedName(name)
+		switch {
+		case !have && !k.Has(day):
+			gone[day] = true
+			if prune {
+				err = blocks.RemoveSealed(path)
+			}
+		case have && gen < wanted:
+			err = blocks.RemoveSealed(path)
+		case have && gen > wanted && res.SetAside != "":
+			// A daemon that had the backup has sealed it again.
+			if err = d.setAside(path, res.SetAside); err == nil && exists(path+".sha256") {
+				err = d.setAside(path+".sha256", res.SetAside)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("removing %s from the backup: %w", e.Name(), err)
+		}
+	}
+	days := make([]task.Day, 0, len(gone))
+	for day := range gone {
+		days = append(days, day)
+	}
+	slices.Sort(days)
+	if prune {
+		res.Pruned = dayText(days)
+	} else {
+		res.Kept = dayText(days)
+	}
+	return nil
+}
+
+// sweep empties tmp.
+func (d *dest) sweep() error {
+	entries, err := os.ReadDir(d.path("tmp"))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(d.path("tmp", e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sameFile(a, b string) bool {
+	fa, errA := os.Lstat(a)
+	fb, errB := os.Lstat(b)
+	return errA == nil && errB == nil && os.SameFile(fa, fb)
+}
+
+// links is how many names a file has.
+func links(fi fs.FileInfo) uint64 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return uint64(st.Nlink)
+	}
+	return 1
+}

@@ -1,0 +1,110 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"daybook/compact"
+)
+
+// Snapshot is a copy of the data directory under snapshots/.
+type Snapshot struct {
+	Path  string   // relative to the data directory
+	Files []string // relative to Path
+}
+
+// Snapshot makes a data directory of everything there is at one moment:
+// snapshots/20261123T101500Z. Sealed days are hard links, live files are
+// copied, and what the head holds becomes a log. Nothing waits for it but the
+// cutter, for the moment in which the files are taken hold of. When it fails,
+// or ctx ends, it leaves nothing.
+func (db *DB) Snapshot(ctx context.Context) (s Snapshot, err error) {
+	if db.readOnly {
+		return s, ErrReadOnly
+	}
+	db.running.Add(1)
+	defer db.running.Done()
+	if err := db.usable(); err != nil {
+		return s, err
+	}
+	stage, err := os.MkdirTemp(filepath.Join(db.opts.Dir, "tmp"), "snapshot-")
+	if err != nil {
+		return s, fmt.Errorf("making a snapshot: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("making a snapshot: %w", err), os.RemoveAll(stage))
+		}
+	}()
+	if err := db.fillSnapshot(ctx, stage); err != nil {
+		return s, err
+	}
+	if s.Files, err = filesUnder(stage); err != nil {
+		return s, err
+	}
+	s.Path, err = db.publishSnapshot(stage)
+	return s, err
+}
+
+func (db *DB) fillSnapshot(ctx context.Context, stage string) (err error) {
+	if err := os.Chmod(stage, 0o755); err != nil {
+		return err
+	}
+	var head headState
+	k, err := db.compact.Capture(ctx, compact.CaptureTo{Dir: stage}, func() { head = db.headState() })
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	if err := k.Copy(ctx, false, nil); err != nil {
+		return err
+	}
+	if err := head.writeLog(ctx, filepath.Join(stage, "wal"), db.headOptions()); err != nil {
+		return err
+	}
+	return compact.SyncDir(stage)
+}
+
+// publishSnapshot gives a finished one its name, the time; the second one of
+// that second gets a number.
+func (db *DB) publishSnapshot(stage string) (rel string, err error) {
+	dir := filepath.Join(db.opts.Dir, "snapshots")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	name := db.opts.Now().UTC().Format("20060102T150405Z")
+	for n := 1; ; n++ {
+		rel = filepath.Join("snapshots", name)
+		if n > 1 {
+			rel += fmt.Sprintf("-%d", n)
+		}
+		err := os.Rename(stage, filepath.Join(db.opts.Dir, rel)) // refused if there is one
+		if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) {
+			continue
+		}
+		if err == nil {
+			err = errors.Join(compact.SyncDir(dir), compact.SyncDir(db.opts.Dir))
+		}
+		return rel, err
+	}
+}
+
+// filesUnder lists the files of a directory, in order.
+func filesUnder(dir string) (files []string, err error) {
+	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		files = append(files, filepath.ToSlash(rel))
+		return err
+	})
+	slices.Sort(files)
+	return files, err
+}

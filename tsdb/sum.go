@@ -1,0 +1,271 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"daybook/blocks"
+	"daybook/head"
+	"daybook/tsdb/rollup"
+	"daybook/tsdb/task"
+)
+
+// sumTries is how often a sum is tried beside running cuts before it waits for
+// them.
+const sumTries = 3
+
+// sum counts every invocation whose row time is in a range once, in its latest
+// state: from the stored rollups where they go, from rows at the edges, from
+// the head what is not cut yet. name "" is all tasks. It returns the names of
+// files that could not be read.
+func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, name string) (set *rollup.Set, unreadable []string, err error) {
+	once := func(last bool) (ok bool, err error) {
+		s := summation{db: db, from: from, to: to, width: width, name: name, last: last}
+		ok, err = s.run(ctx)
+		set, unreadable = s.added, s.unreadable
+		return ok, err
+	}
+	for range sumTries {
+		if ok, err := once(false); ok || err != nil {
+			return set, unreadable, err
+		}
+	}
+	err = db.compact.Quiesce(func() error {
+		ok, err := once(true)
+		if err == nil && !ok {
+			err = errors.New("sums changed although nothing was being cut")
+		}
+		return err
+	})
+	return set, unreadable, err
+}
+
+// stretch is a half-open range of time, in microseconds.
+type stretch struct{ from, to int64 }
+
+func (s stretch) has(us int64) bool { return us >= s.from && us < s.to }
+
+// summation is one attempt at a sum. Rollups cannot be told apart by task_id,
+// so that an invocation that is being cut could be counted twice or not at all:
+// the attempt compares what the head says of cuts under way with the cut ids
+// that the files know, and fails where that does not settle it.
+type summation struct {
+	db       *DB
+	from, to int64
+	width    rollup.Width
+	name     string
+	last     bool // nothing is being cut
+
+	added, gone *rollup.Set
+	account     head.Account
+	rolled      []stretch // counted from rollups; the head's part is added
+	rows        []stretch // counted row by row, head included
+	visible     map[task.Day]blocks.VisibleCuts
+	unreadable  []string
+}
+
+// run makes the attempt; ok false is to be tried again.
+func (s *summation) run(ctx context.Context) (ok bool, err error) {
+	s.added, s.gone = rollup.NewSet(s.width, rollup.DefaultLimits), rollup.NewSet(s.width, rollup.DefaultLimits)
+	s.visible = map[task.Day]blocks.VisibleCuts{}
+	moves := s.db.catalog.Moves()
+	s.account = s.db.head.Account()
+	view := s.db.catalog.View()
+	defer view.Release()
+	for _, c := range s.account.Active {
+		if c.Moves {
+			return false, nil
+		}
+	}
+	if ok, err := s.stored(ctx, view); !ok || err != nil {
+		return false, err
+	}
+	if !s.settle(view) {
+		return false, nil
+	}
+	if err := s.memory(ctx); err != nil {
+		return false, err
+	}
+	for _, r := range s.rows {
+		q := Query{Filter: task.Filter{From: r.from, To: r.to}, Oldest: true}
+		if s.name != "" {
+			q.TaskNames = []string{s.name}
+		}
+		err := s.db.walkIn(ctx, &s.account.Snapshot, view, q, 0, func(v *task.Invocation) (bool, error) {
+			if s.name == "" || v.TaskName == s.name { // a name may end in *
+				s.added.Add(v)
+			}
+			return true, nil
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	s.unreadable = view.Unreadable()
+	if s.db.catalog.Moves() != moves {
+		return false, nil
+	}
+	return s.subtract()
+}
+
+// stored reads the rollups: hours where whole ones are asked for, minutes in
+// days that are still being written; what is left are rows.
+func (s *summation) stored(ctx context.Context, view *blocks.View) (ok bool, err error) {
+	hours := stretch{ceil(s.from, rollup.Hour), rollup.Hour.Start(s.to)}
+	if s.width == rollup.Minute || hours.from >= hours.to {
+		return s.fine(ctx, view, stretch{s.from, s.to})
+	}
+	whole := s.width == rollup.Day || s.width == rollup.Forever
+	if ok, err := s.read(ctx, view, blocks.RollupQuery{From: hours.from, To: hours.to, Width: rollup.Hour, Whole: whole, Name: s.name}); !ok || err != nil {
+		return false, err
+	}
+	s.rolled = append(s.rolled, hours)
+	for _, edge := range []stretch{{s.from, hours.from}, {hours.to, s.to}} {
+		if ok, err := s.fine(ctx, view, edge); !ok || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// fine counts a stretch in which hours do not go.
+func (s *summation) fine(ctx context.Context, view *blocks.View, r stretch) (ok bool, err error) {
+	at := r.from
+	for _, d := range slices.Backward(view.Days()) {
+		minutes := stretch{ceil(max(at, d.Day.Start()), rollup.Minute), rollup.Minute.Start(min(r.to, d.Day.End()))}
+		if d.Sealed != nil || d.Live == nil || minutes.from >= minutes.to {
+			continue
+		}
+		if ok, err := s.read(ctx, view, blocks.RollupQuery{From: minutes.from, To: minutes.to, Width: rollup.Minute, Name: s.name}); !ok || err != nil {
+			return false, err
+		}
+		s.rolled = append(s.rolled, minutes)
+		if at < minutes.from {
+			s.rows = append(s.rows, stretch{at, minutes.from})
+		}
+		at = minutes.to
+	}
+	if at < r.to {
+		s.rows = append(s.rows, stretch{at, r.to})
+	}
+	return true, nil
+}
+
+// ceil is the first start of a bucket at or after a time.
+func ceil(us int64, w rollup.Width) int64 {
+	at := w.Start(us)
+	if at < us {
+		at += w.Micros()
+	}
+	return at
+}
+
+// read adds stored rollups.
+func (s *summation) read(ctx context.Context, view *blocks.View, q blocks.RollupQuery) (ok bool, err error) {
+	seen, err := view.Rollups(ctx, q, func(p blocks.RollupPart) error {
+		if p.Gone {
+			return s.gone.MergeBinary(p.Name, p.At, p.Data)
+		}
+		return s.added.MergeBinary(p.Name, p.At, p.Data)
+	})
+	if errors.Is(err, blocks.ErrPartial) && ctx.Err() == nil {
+		return false, nil
+	}
+	for _, v := range seen {
+		if before, twice := s.visible[v.Day]; twice && before.Last() != v.Last() {
+			return false, err // cut into between two readings
+		}
+		s.visible[v.Day] = v
+	}
+	return true, err
+}
+
+// settle decides, of the cuts under way, which the files count already, and
+// reports false if one began after the account was taken.
+func (s *summation) settle(view *blocks.View) bool {
+	days := map[task.Day]bool{}
+	for _, d := range view.Days() {
+		days[d.Day] = true
+	}
+	counted := map[*task.Invocation]bool{}
+	for d, v := range s.visible {
+		if v.Last() >= s.account.NextCut {
+			return false
+		}
+		for _, c := range s.account.Active {
+			if c.Day != d || !v.Has(c.ID) {
+				continue
+			}
+			for _, x := range c.Same {
+				counted[x] = true
+			}
+			for _, x := range c.Changed {
+				s.take(s.gone, x)
+			}
+		}
+	}
+	for _, v := range s.account.Invs {
+		if !counted[v] {
+			s.take(s.added, v)
+		}
+	}
+	for _, v := range s.account.Stored {
+		if days[v.Day()] { // the day may have expired
+			s.take(s.gone, v)
+		}
+	}
+	return true
+}
+
+// take counts an invocation if its row time is in a stretch that rollups count.
+func (s *summation) take(set *rollup.Set, v *task.Invocation) {
+	if s.name != "" && v.TaskName != s.name {
+		return
+	}
+	at := v.RowTime()
+	for _, r := range s.rolled {
+		if r.has(at) {
+			set.Add(v)
+			return
+		}
+	}
+}
+
+// memory adds the parked invocations that are not in the head.
+func (s *summation) memory(ctx context.Context) error {
+	parked := s.db.compact.Parked()
+	if parked == nil || parked.Rows() == 0 || len(s.rolled) == 0 {
+		return nil
+	}
+	inHead := make(map[string]bool, len(s.account.Invs))
+	for _, v := range s.account.Invs {
+		inHead[v.TaskID] = true
+	}
+	after := &task.Key{At: s.from - 1}
+	return parked.Scan(ctx, after, true, func(v *task.Invocation) (bool, error) {
+		if !inHead[v.TaskID] {
+			s.take(s.added, v)
+		}
+		return v.RowTime() < s.to, nil
+	})
+}
+
+// subtract takes what is gone out of what was added.
+func (s *summation) subtract() (ok bool, err error) {
+	for k, r := range s.gone.All() {
+		sum := s.added.Get(k.Name, k.Bucket)
+		if sum == nil {
+			sum = s.added.Get(rollup.Other, k.Bucket)
+		}
+		if sum != nil {
+			err = sum.Subtract(r)
+		}
+		// It does not go if files and head were not of one moment after all, or
+		// for good if names beyond the bound were folded differently in two files.
+		if (sum == nil || err != nil) && !s.last {
+			return false, nil
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,123 @@
+package tsdb
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"daybook/tsdb/rollup"
+	"daybook/tsdb/task"
+)
+
+// topNames is how many workers, queues and exception types a summary lists.
+const topNames = 10
+
+// rateWindow is what RatePerMin looks back on.
+const rateWindow = 5 * time.Minute
+
+// TaskSummary is one task over a range.
+type TaskSummary struct {
+	Name string
+	rollup.Summary
+	Active     uint64  // open now, whatever the range
+	RatePerMin float64 // ended in the last five minutes, a minute
+}
+
+// Tasks summarises every task over a range of row time, in microseconds,
+// sorted by name; name restricts it to one task. Tasks that only have open
+// invocations outside the range are listed too.
+func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSummary, Coverage, error) {
+	if err := db.usable(); err != nil {
+		return nil, Coverage{}, err
+	}
+	defer db.metrics.timed("tasks")()
+	set, unreadable, err := db.sum(ctx, from, to, rollup.Forever, name)
+	if err != nil {
+		return nil, Coverage{}, err
+	}
+	now := db.now()
+	recent, _, err := db.sum(ctx, now-rateWindow.Microseconds(), now+1, rollup.Forever, name)
+	if err != nil {
+		return nil, Coverage{}, err
+	}
+	byName := map[string]*TaskSummary{}
+	at := func(name string) *TaskSummary {
+		t := byName[name]
+		if t == nil {
+			t = &TaskSummary{Name: name}
+			byName[name] = t
+		}
+		return t
+	}
+	for k, r := range set.All() {
+		if !r.Empty() {
+			at(k.Name).Summary = rollup.Summarize(r, topNames)
+		}
+	}
+	for k, r := range recent.All() {
+		if ended := r.States[task.StateSuccess] + r.States[task.StateFailure] + r.States[task.StateRevoked] + r.States[task.StateRejected]; ended > 0 && byName[k.Name] != nil {
+			at(k.Name).RatePerMin = float64(ended) / rateWindow.Minutes()
+		}
+	}
+	active, err := db.active(ctx)
+	if err != nil {
+		return nil, Coverage{}, err
+	}
+	for n, count := range active {
+		if name == "" || n == name {
+			at(n).Active = count
+		}
+	}
+	out := make([]TaskSummary, 0, len(byName))
+	for _, t := range byName {
+		out = append(out, *t)
+	}
+	slices.SortFunc(out, func(a, b TaskSummary) int { return cmp.Compare(a.Name, b.Name) })
+	return out, db.coverage(&task.Filter{From: from, To: to}, unreadable), nil
+}
+
+// active counts what is open now by task name.
+func (db *DB) active(ctx context.Context) (map[string]uint64, error) {
+	out := map[string]uint64{}
+	snap := db.head.Snapshot()
+	inHead := map[string]bool{}
+	for _, v := range snap.Invs {
+		if v.Open() {
+			out[v.TaskName]++
+		}
+		inHead[v.TaskID] = true
+	}
+	parked := db.compact.Parked()
+	if parked == nil || parked.Rows() == 0 {
+		return out, nil
+	}
+	err := parked.Scan(ctx, nil, true, func(v *task.Invocation) (bool, error) {
+		if !inHead[v.TaskID] {
+			out[v.TaskName]++
+		}
+		return true, nil
+	})
+	return out, err
+}
+
+// Series is the history of one task in steps of a minute, an hour or a day.
+// The errors of rollup.NewSeries are about the range and the step.
+func (db *DB) Series(ctx context.Context, name string, from, to int64, step rollup.Width) ([]rollup.Point, Coverage, error) {
+	if err := db.usable(); err != nil {
+		return nil, Coverage{}, err
+	}
+	defer db.metrics.timed("series")()
+	series, err := rollup.NewSeries(from, to, step)
+	if err != nil {
+		return nil, Coverage{}, err
+	}
+	set, unreadable, err := db.sum(ctx, from, to, step, name)
+	if err != nil {
+		return nil, Coverage{}, err
+	}
+	for k, r := range set.All() {
+		series.Merge(max(k.Bucket, from), r)
+	}
+	return series.Points(), db.coverage(&task.Filter{From: from, To: to}, unreadable), nil
+}
