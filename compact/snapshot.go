@@ -100,12 +100,15 @@ func (c *Compactor) Capture(ctx context.Context, to CaptureTo, at func()) (k *Ca
 		live = append(live, c.parked.Path())
 	}
 	at()
-	return k, k.hold(ctx, c.dirs.root, live)
+	if err := k.holdLive(ctx, live); err != nil {
+		return k, err
+	}
+	return k, k.holdFiles(c.dirs.root)
 }
 
-// hold links or opens the files.
-func (k *Capture) hold(ctx context.Context, root string, live []string) error {
-	for _, path := range live {
+// holdLive begins a read transaction on each live file.
+func (k *Capture) holdLive(ctx context.Context, paths []string) error {
+	for _, path := range paths {
 		p, err := blocks.BeginCopy(ctx, path)
 		if notUnderstood(err) {
 			k.unreadable[filepath.Join("live", filepath.Base(path))] = err
@@ -117,6 +120,11 @@ func (k *Capture) hold(ctx context.Context, root string, live []string) error {
 		k.live = append(k.live, p)
 		k.left += p.Bytes()
 	}
+	return nil
+}
+
+// holdFiles links or opens the files that never change.
+func (k *Capture) holdFiles(root string) error {
 	for _, name := range k.days {
 		if err := k.holdFile(root, filepath.Join("days", name)); err != nil {
 			return err
@@ -218,12 +226,20 @@ func (k *Capture) Unreadable() map[string]error { return k.unreadable }
 // Left is how many bytes Copy has to read.
 func (k *Capture) Left() int64 { return k.left }
 
-// Close lets go of everything. What was linked or copied stays.
-func (k *Capture) Close() error {
+// releaseLive undoes holdLive.
+func (k *Capture) releaseLive() error {
 	var errs []error
 	for _, p := range k.live {
+		k.left -= p.Bytes()
 		errs = append(errs, p.Close())
 	}
+	k.live = nil
+	return errors.Join(errs...)
+}
+
+// Close lets go of everything. What was linked or copied stays.
+func (k *Capture) Close() error {
+	errs := []error{k.releaseLive()}
 	for i := range k.files {
 		if f := &k.files[i]; f.open != nil {
 			errs = append(errs, f.open.Close())

@@ -40,22 +40,49 @@ func CaptureDir(ctx context.Context, dir, listing string, to CaptureTo) (k *Capt
 	if err != nil {
 		return k, err
 	}
-	if err := k.hold(ctx, dir, live); err != nil {
+	if err := k.holdFiles(dir); err != nil {
 		return k, err
 	}
-	for _, p := range k.live {
-		switch newest, err := p.Newest(ctx); {
-		case err != nil:
-			return k, err
-		case !newest:
-			return k, fmt.Errorf("%w: %s", ErrMoved, p.Name())
-		}
+	if err := k.holdLiveTogether(ctx, live); err != nil {
+		return k, err
 	}
 	now, err := Listing(dir)
 	if err == nil && now != listing {
 		err = fmt.Errorf("%w: files came or went", ErrMoved)
 	}
 	return k, err
+}
+
+// pinTries bounds how often a moment between two commits is looked for.
+const pinTries = 100
+
+// holdLiveTogether holds the live files as they were at one moment.
+func (k *Capture) holdLiveTogether(ctx context.Context, paths []string) error {
+	for try := 1; ; try++ {
+		if err := k.holdLive(ctx, paths); err != nil {
+			return err
+		}
+		name, err := k.written(ctx)
+		if err != nil || name == "" {
+			return err
+		}
+		if try == pinTries {
+			return fmt.Errorf("%w: %s", ErrMoved, name)
+		}
+		if err := errors.Join(k.releaseLive(), ctx.Err()); err != nil {
+			return err
+		}
+	}
+}
+
+// written names a live file that was written since it is held.
+func (k *Capture) written(ctx context.Context) (string, error) {
+	for _, p := range k.live {
+		if newest, err := p.Newest(ctx); err != nil || !newest {
+			return p.Name(), err
+		}
+	}
+	return "", nil
 }
 
 // lookForDays picks the highest readable generation of every day. It returns

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+
+	"daybook/tsdb/task"
 )
 
 // cut answers when everything is durable, however long that takes: the time
@@ -24,6 +26,22 @@ func (a *API) cut(w http.ResponseWriter, r *http.Request, _ string) error {
 	}
 	body := strconv.AppendInt([]byte(`{"rows":`), done.Rows, 10)
 	body = appendTexts(append(body, `,"days":`...), done.Days)
+	a.reply(w, r, http.StatusOK, append(body, "}\n"...))
+	return nil
+}
+
+// snapshot answers when the copy is durable, however long that takes. When its
+// client goes away it is given up, and nothing is left of it.
+func (a *API) snapshot(w http.ResponseWriter, r *http.Request, _ string) error {
+	if _, err := params(r, nil); err != nil {
+		return err
+	}
+	s, err := a.Store.Snapshot(r.Context())
+	if err != nil {
+		return err
+	}
+	body := task.AppendJSONString([]byte(`{"path":`), s.Path)
+	body = appendTexts(append(body, `,"files":`...), s.Files)
 	a.reply(w, r, http.StatusOK, append(body, "}\n"...))
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"daybook/tsdb"
+	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
 )
 
@@ -19,8 +20,12 @@ type Store interface {
 	Reserve(bytes int64) (release func(), err error)
 	Get(ctx context.Context, id string) (task.Invocation, error)
 	Select(ctx context.Context, q tsdb.Query) (tsdb.Page, error)
+	Tasks(ctx context.Context, from, to int64, name string) ([]tsdb.TaskSummary, tsdb.Coverage, error)
+	Series(ctx context.Context, name string, from, to int64, step rollup.Width) ([]rollup.Point, tsdb.Coverage, error)
+	Count(ctx context.Context, q tsdb.CountQuery) (tsdb.Count, error)
 	Blocks(ctx context.Context) ([]tsdb.BlockInfo, error)
 	Cut(ctx context.Context, seal bool) (tsdb.CutResult, error)
+	Snapshot(ctx context.Context) (tsdb.Snapshot, error)
 	Health() tsdb.Health
 	Ready() tsdb.Progress
 }

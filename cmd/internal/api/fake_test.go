@@ -14,6 +14,7 @@ import (
 	"daybook/cmd/internal/api"
 	"daybook/cmd/internal/celery"
 	"daybook/tsdb"
+	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
 )
 
@@ -63,6 +64,26 @@ func (f *fake) Select(ctx context.Context, q tsdb.Query) (tsdb.Page, error) {
 	return tsdb.Page{Complete: true}, nil
 }
 
+func (f *fake) Tasks(_ context.Context, _, _ int64, name string) ([]tsdb.TaskSummary, tsdb.Coverage, error) {
+	if name == "none" {
+		return nil, tsdb.Coverage{}, f.err
+	}
+	return []tsdb.TaskSummary{{Name: "t", Active: 1}}, tsdb.Coverage{}, f.err
+}
+
+func (f *fake) Series(_ context.Context, _ string, from, to int64, step rollup.Width) ([]rollup.Point, tsdb.Coverage, error) {
+	s, err := rollup.NewSeries(from, to, step)
+	if err != nil {
+		return nil, tsdb.Coverage{}, err
+	}
+	return s.Points(), tsdb.Coverage{}, f.err
+}
+
+func (f *fake) Count(_ context.Context, q tsdb.CountQuery) (tsdb.Count, error) {
+	f.query.Filter = q.Filter
+	return tsdb.Count{Total: 3, Groups: []tsdb.GroupCount{{Key: "SUCCESS", Count: 3}}, Complete: true}, f.err
+}
+
 func (f *fake) Blocks(context.Context) ([]tsdb.BlockInfo, error) {
 	return []tsdb.BlockInfo{
 		{Kind: tsdb.KindHead, Rows: 2, RowsExact: true, Bytes: 10},
@@ -71,8 +92,11 @@ func (f *fake) Blocks(context.Context) ([]tsdb.BlockInfo, error) {
 }
 
 func (f *fake) Cut(context.Context, bool) (tsdb.CutResult, error) { return f.cut, f.err }
-func (f *fake) Health() tsdb.Health                               { return f.health }
-func (f *fake) Ready() tsdb.Progress                              { return f.progress }
+func (f *fake) Snapshot(context.Context) (tsdb.Snapshot, error) {
+	return tsdb.Snapshot{Path: "snapshots/20261123T120000Z", Files: []string{"days/2026-11-22.db"}}, f.err
+}
+func (f *fake) Health() tsdb.Health  { return f.health }
+func (f *fake) Ready() tsdb.Progress { return f.progress }
 
 var testNow = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 

@@ -15,6 +15,8 @@ type route map[string]handler
 
 const (
 	invocationPrefix = "/api/v1/invocations/"
+	taskPrefix       = "/api/v1/tasks/"
+	seriesSuffix     = "/series"
 	pathHealthy      = "/-/healthy"
 	pathReady        = "/-/ready"
 	pathMetrics      = "/metrics"
@@ -25,6 +27,10 @@ func (a *API) table() map[string]route {
 		"/api/v1/invocations":      {http.MethodGet: a.list, http.MethodPost: a.postInvocations},
 		invocationPrefix:           {http.MethodGet: a.get},
 		"/api/v1/events":           {http.MethodPost: a.postEvents},
+		"/api/v1/count":            {http.MethodGet: a.count},
+		"/api/v1/tasks":            {http.MethodGet: a.tasks},
+		taskPrefix:                 {http.MethodGet: a.task},
+		taskPrefix + seriesSuffix:  {http.MethodGet: a.series},
 		"/api/v1/blocks":           {http.MethodGet: a.blocks},
 		"/api/v1/status/flags":     {http.MethodGet: a.flags},
 		"/api/v1/status/buildinfo": {http.MethodGet: a.buildinfo},
@@ -37,6 +43,7 @@ func (a *API) table() map[string]route {
 	}
 	if a.EnableAdmin {
 		t["/api/v1/admin/cut"] = route{http.MethodPost: a.cut}
+		t["/api/v1/admin/snapshot"] = route{http.MethodPost: a.snapshot}
 	}
 	return t
 }
@@ -61,13 +68,21 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // match finds the path in the table of routes, "" if it is not there.
 func (a *API) match(r *http.Request) (endpoint, arg string, err error) {
 	path := r.URL.EscapedPath()
-	if rest, ok := strings.CutPrefix(path, invocationPrefix); ok && rest != "" {
-		if arg, err = url.PathUnescape(rest); err != nil {
-			err = refuse(http.StatusBadRequest, "the task_id in the path is not percent-encoded: %v", err)
+	for _, prefix := range []string{invocationPrefix, taskPrefix} {
+		rest, ok := strings.CutPrefix(path, prefix)
+		if !ok || rest == "" {
+			continue
 		}
-		return invocationPrefix, arg, err
+		endpoint := prefix
+		if name, ok := strings.CutSuffix(rest, seriesSuffix); ok && prefix == taskPrefix {
+			endpoint, rest = taskPrefix+seriesSuffix, name
+		}
+		if arg, err = url.PathUnescape(rest); err != nil {
+			err = refuse(http.StatusBadRequest, "the path is not percent-encoded: %v", err)
+		}
+		return endpoint, arg, err
 	}
-	if _, ok := a.routes[path]; !ok || path == invocationPrefix { // no id, no such page
+	if _, ok := a.routes[path]; !ok || strings.HasSuffix(path, "/") { // no id, no such page
 		return "", "", nil
 	}
 	return path, "", nil

@@ -66,7 +66,7 @@ func TestStatus(t *testing.T) {
 		"unknown path":              {r: request("GET", "/nope", ""), want: 404},
 		"root":                      {r: request("GET", "/", ""), want: 404},
 		"no id":                     {r: request("GET", "/api/v1/invocations/", ""), want: 404},
-		"not in this version":       {r: request("GET", "/api/v1/tasks", ""), want: 404},
+		"not in this version":       {r: request("GET", "/api/v1/workflows/x", ""), want: 404},
 		"metrics":                   {r: request("GET", "/metrics", ""), want: 404},
 		"unknown id":                {r: request("GET", "/api/v1/invocations/x", ""), store: fails(tsdb.ErrNotFound), want: 404, says: "no such invocation"},
 		"known id":                  {r: request("GET", "/api/v1/invocations/x", ""), want: 200},
@@ -75,7 +75,6 @@ func TestStatus(t *testing.T) {
 		"admin get":                 {r: request("GET", "/api/v1/admin/cut", ""), config: admin, want: 405, header: [2]string{"Allow", "POST"}},
 		"admin parameter":           {r: request("POST", "/api/v1/admin/cut?seel=true", ""), config: admin, want: 400, says: "seel"},
 		"admin value":               {r: request("POST", "/api/v1/admin/cut?seal=maybe", ""), config: admin, want: 400, says: "maybe"},
-		"snapshot not yet":          {r: request("POST", "/api/v1/admin/snapshot", ""), config: admin, want: 404},
 		"delete list":               {r: request("DELETE", list, ""), want: 405, header: [2]string{"Allow", "GET, HEAD, POST"}},
 		"get events":                {r: request("GET", events, ""), want: 405, header: [2]string{"Allow", "POST"}},
 		"post blocks":               {r: request("POST", "/api/v1/blocks", ""), want: 405, header: [2]string{"Allow", "GET, HEAD"}},
@@ -205,5 +204,33 @@ func TestTimeout(t *testing.T) {
 	}
 	if w := do(h, request("GET", "/api/v1/invocations", "")); w.Code != http.StatusGatewayTimeout {
 		t.Errorf("without rows: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestTasksAndCount(t *testing.T) {
+	h := newAPI(newFake())
+	for path, want := range map[string]struct {
+		code int
+		body string
+	}{
+		"/api/v1/tasks":             {200, `{"tasks":[{"task_name":"t","total_count":0`},
+		"/api/v1/tasks?from=-7d":    {200, `"active_count":1`},
+		"/api/v1/tasks?form=1":      {400, `unknown parameter`},
+		"/api/v1/tasks?from=5&to=4": {400, `from: after to`},
+		"/api/v1/tasks/t":           {200, `{"task_name":"t"`},
+		"/api/v1/tasks/none":        {404, `no invocation of task`},
+		"/api/v1/tasks/a%2Fseries":  {200, `{"task_name":"t"`},
+		"/api/v1/tasks/t/series?from=3600&to=10800&step=3600": {200, `{"points":[{"t":3600,"total_count":0,"success_count":0,"failure_count":0,"retries_total":0,"p50_ms":null`},
+		"/api/v1/tasks/t/series?step=61":                      {400, `want 60, 3600 or 86400`},
+		"/api/v1/tasks/t/series?step=60&from=1&to=100000000":  {400, `more than 11000 points`},
+		"/api/v1/count":                             {200, `{"count":3,"complete":true`},
+		"/api/v1/count?by=state&state=SUCCESS":      {200, `"groups":[{"state":"SUCCESS","count":3}]`},
+		"/api/v1/count?by=color":                    {400, `none of task_name`},
+		"/api/v1/count?step=60&from=1&to=100000000": {400, `more than 11000 points`},
+	} {
+		w := do(h, request("GET", path, ""))
+		if w.Code != want.code || !strings.Contains(w.Body.String(), want.body) {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
 	}
 }

@@ -1,0 +1,198 @@
+package tsdb
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"daybook/tsdb/rollup"
+	"daybook/tsdb/task"
+)
+
+// CountBy are what invocations can be counted by.
+var CountBy = map[string]func(*task.Invocation) string{
+	"task_name":      func(v *task.Invocation) string { return v.TaskName },
+	"state":          func(v *task.Invocation) string { return v.State.String() },
+	"worker":         func(v *task.Invocation) string { return v.Worker },
+	"worker_group":   func(v *task.Invocation) string { return task.WorkerGroup(v.Worker) },
+	"queue":          func(v *task.Invocation) string { return v.Queue },
+	"exception_type": func(v *task.Invocation) string { return v.Outcome.ExceptionType },
+}
+
+// maxGroups bounds what is counted apart; the rest is counted as rollup.Other.
+const maxGroups = 10_000
+
+// CountQuery asks how many invocations match.
+type CountQuery struct {
+	task.Filter
+	By   string       // a key of CountBy; "" is all together
+	Step rollup.Width // over time; rollup.Forever is not
+}
+
+// Count is the answer to a CountQuery.
+type Count struct {
+	Total    int64
+	Groups   []GroupCount // the most frequent first; nil without By
+	Points   []CountPoint // in order, empty ones included; nil without Step
+	Complete bool         // false if the query's time ran out
+	Coverage Coverage
+}
+
+// GroupCount is one group of a Count.
+type GroupCount struct {
+	Key   string
+	Count int64
+}
+
+// CountPoint is one step of a Count.
+type CountPoint struct {
+	At     int64 // its first microsecond
+	Total  int64
+	Groups []GroupCount
+}
+
+// Count counts, from rollups where the filter allows, else from rows.
+func (db *DB) Count(ctx context.Context, q CountQuery) (Count, error) {
+	if err := db.usable(); err != nil {
+		return Count{}, err
+	}
+	defer db.metrics.timed("count")()
+	t, err := newTally(q)
+	if err != nil {
+		return Count{}, err
+	}
+	var unreadable []string
+	if q.rolls() {
+		to := q.To
+		if to == 0 {
+			to = task.MaxMicros + 1
+		}
+		name := ""
+		if len(q.TaskNames) == 1 {
+			name = q.TaskNames[0]
+		}
+		var set *rollup.Set
+		if set, unreadable, err = db.sum(ctx, q.From, to, q.Step, name); err == nil {
+			t.addSet(set)
+		}
+	} else {
+		unreadable, err = db.walk(ctx, Query{Filter: q.Filter}, 0, func(v *task.Invocation) (bool, error) {
+			t.add(v)
+			return true, nil
+		})
+	}
+	if err != nil && (ctx.Err() == nil || t.all.total == 0) {
+		return Count{}, err
+	}
+	out := t.answer()
+	out.Complete = err == nil
+	out.Coverage = db.coverage(&q.Filter, unreadable)
+	return out, nil
+}
+
+// rolls reports whether rollups answer the query: they know time, name and state.
+func (q *CountQuery) rolls() bool {
+	f := q.Filter
+	f.From, f.To = 0, 0
+	if len(f.TaskNames) == 1 && f.TaskNames[0] != "" && f.TaskNames[0][len(f.TaskNames[0])-1] != '*' {
+		f.TaskNames = nil
+	}
+	plain := f.TaskID == "" && f.TaskNames == nil && f.States == nil && f.Workers == nil && f.Queues == nil && f.WorkerGroup == "" &&
+		f.ExceptionType == "" && f.RootID == "" && !f.HasMinRuntime && !f.HasMaxRuntime && f.MinRetries == 0 && !f.Open && f.OpenBefore == 0
+	return plain && (q.By == "" || q.By == "task_name" || q.By == "state")
+}
+
+// countTally counts.
+type countTally struct {
+	q      CountQuery
+	by     func(*task.Invocation) string
+	all    groups
+	series []groups // by step, from first
+	first  int64
+}
+
+type groups struct {
+	total  int64
+	counts map[string]int64
+}
+
+func (g *groups) add(key string, n int64) {
+	g.total += n
+	if g.counts == nil {
+		g.counts = map[string]int64{}
+	}
+	if _, ok := g.counts[key]; !ok && len(g.counts) >= maxGroups {
+		key = rollup.Other
+	}
+	g.counts[key] += n
+}
+
+func newTally(q CountQuery) (*countTally, error) {
+	t := &countTally{q: q, by: CountBy[q.By]}
+	if q.By == "" {
+		t.by = func(*task.Invocation) string { return "" }
+	}
+	if t.by == nil {
+		return nil, fmt.Errorf("cannot count by %q", q.By)
+	}
+	if q.Step != rollup.Forever {
+		s, err := rollup.NewSeries(q.From, q.To, q.Step)
+		if err != nil {
+			return nil, err
+		}
+		t.series, t.first = make([]groups, len(s.Points())), q.Step.Start(q.From)
+	}
+	return t, nil
+}
+
+func (t *countTally) add(v *task.Invocation) { t.put(v.RowTime(), t.by(v), 1) }
+
+func (t *countTally) put(at int64, key string, n int64) {
+	t.all.add(key, n)
+	if t.series != nil {
+		if i := (max(at, t.q.From) - t.first) / t.q.Step.Micros(); i < int64(len(t.series)) {
+			t.series[i].add(key, n)
+		}
+	}
+}
+
+// addSet takes counts from rollups.
+func (t *countTally) addSet(set *rollup.Set) {
+	for k, r := range set.All() {
+		switch t.q.By {
+		case "state":
+			for s, n := range r.States {
+				if n > 0 {
+					t.put(k.Bucket, task.State(s).String(), int64(n))
+				}
+			}
+		case "task_name":
+			t.put(k.Bucket, k.Name, int64(r.Total()))
+		default:
+			t.put(k.Bucket, "", int64(r.Total()))
+		}
+	}
+}
+
+func (t *countTally) answer() Count {
+	out := Count{Total: t.all.total, Groups: t.groups(&t.all)}
+	for i := range t.series {
+		out.Points = append(out.Points, CountPoint{At: t.first + int64(i)*t.q.Step.Micros(), Total: t.series[i].total, Groups: t.groups(&t.series[i])})
+	}
+	return out
+}
+
+func (t *countTally) groups(g *groups) []GroupCount {
+	if t.q.By == "" {
+		return nil
+	}
+	list := make([]GroupCount, 0, len(g.counts))
+	for key, n := range g.counts {
+		if n > 0 {
+			list = append(list, GroupCount{key, n})
+		}
+	}
+	slices.SortFunc(list, func(a, b GroupCount) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key)) })
+	return list
+}
