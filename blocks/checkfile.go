@@ -26,7 +26,7 @@ const maxFindings = 30
 
 // CheckFile looks for damage in one file of the data directory: what SQLite
 // finds, the checksum, and what the file says of itself; deep also reads every
-// row and its details. It changes nothing, and may run beside a daemon. The
+// row and its details, and computes the rollups again. It changes nothing, and may run beside a daemon. The
 // error is for what has nothing to do with the file's content: that it cannot
 // be opened, or that ctx ended.
 func CheckFile(ctx context.Context, path string, deep bool) ([]Finding, error) {
@@ -183,7 +183,7 @@ func (r *report) sealed(ctx context.Context, deep bool) (s *Sealed, err error) {
 		return s, err
 	}
 	k := rowCheck{r: r, c: c, day: s.info.Day, ordered: true, known: func(hash uint64, _ int64) (bool, error) { return filter.has(hash), nil }}
-	return s, k.run(ctx)
+	return s, r.rows(ctx, &k, &rollupCheck{r: r, c: c, day: s.info.Day, sealed: true})
 }
 
 // integrity asks SQLite.
@@ -223,7 +223,8 @@ func (r *report) live(ctx context.Context, deep bool) (err error) {
 	if _, err := loadCuts(ctx, c, "main"); err != nil {
 		return err
 	}
-	if _, err := loadMask(ctx, c); err != nil {
+	mask, err := loadMask(ctx, c)
+	if err != nil {
 		return err
 	}
 	if _, err := loadMoved(ctx, c, "main"); err != nil {
@@ -242,5 +243,18 @@ func (r *report) live(ctx context.Context, deep bool) (err error) {
 		})
 		return found, err
 	}}
-	return k.run(ctx)
+	rollups := &rollupCheck{r: r, c: c, day: day}
+	if err := rollups.hide(ctx, mask); err != nil {
+		return err
+	}
+	return r.rows(ctx, &k, rollups)
+}
+
+// rows checks every row, and then what is stored of many at once.
+func (r *report) rows(ctx context.Context, k *rowCheck, rollups *rollupCheck) error {
+	before := len(r.findings)
+	if err := k.run(ctx); err != nil || len(r.findings) > before {
+		return err // sums of damaged rows tell nothing
+	}
+	return rollups.run(ctx)
 }

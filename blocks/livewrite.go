@@ -1,10 +1,8 @@
 package blocks
 
 import (
-	"cmp"
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -292,121 +290,4 @@ func (w *liveWriter) note(ctx context.Context, b *Batch, here map[string]bool, n
 	cuts, r := next.cuts.with(cutRange{b.Cut, b.Cut})
 	next.cuts = cuts
 	return storeCut(w.c, r)
-}
-
-// stale returns the keys of rows that the batch replaces or deletes.
-func (w *liveWriter) stale(ctx context.Context, b *Batch, rows []placed) ([]int64, error) {
-	type want struct {
-		hash uint64
-		id   string
-	}
-	var wants []want
-	add := func(hash uint64, id string) {
-		if w.l.filter.has(hash) {
-			wants = append(wants, want{hash, id})
-		}
-	}
-	for i := range rows {
-		if rows[i].replace {
-			add(rows[i].at.Hash, rows[i].at.ID)
-		}
-	}
-	for _, id := range b.Delete {
-		add(task.HashID(id), id)
-	}
-	slices.SortFunc(wants, func(a, b want) int { return cmp.Compare(a.hash, b.hash) })
-	// Neighbours in hash order share pages of the larger runs.
-	page := cachedPages(ctx, w.c)
-	var keys []int64
-	for _, x := range wants {
-		err := w.ids.find(page, x.hash, func(key int64) (bool, error) {
-			var vals [1]driver.Value
-			found, err := w.c.queryRow(ctx, vals[:], "SELECT task_id FROM invocation WHERE key = ?", key)
-			if !found || err != nil {
-				return false, err
-			}
-			if id, err := scanID(vals[0]); id != x.id {
-				return false, err
-			}
-			keys = append(keys, key)
-			return true, nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	slices.Sort(keys)
-	return slices.Compact(keys), nil
-}
-
-// deleteRows deletes rows by ascending keys, and moves displaced ones behind
-// them back, so that every displaced row keeps standing in an unbroken run of
-// keys behind its natural one. It returns the id entries of those that moved.
-func (w *liveWriter) deleteRows(ctx context.Context, keys []int64) ([]idEntry, error) {
-	for _, key := range keys {
-		if err := w.c.exec("DELETE FROM invocation WHERE key = ?", key); err != nil {
-			return nil, err
-		}
-	}
-	var moved []idEntry
-	for _, hole := range slices.Backward(keys) {
-		for key := hole + 1; ; key++ {
-			var vals [1]driver.Value
-			found, err := w.c.queryRow(ctx, vals[:], "SELECT task_id FROM invocation WHERE key = ?", key)
-			if err != nil {
-				return nil, err
-			}
-			if !found {
-				break
-			}
-			id, err := scanID(vals[0])
-			if err != nil {
-				return nil, err
-			}
-			hash := task.HashID(id)
-			if naturalKey(w.l.day, task.Key{At: keyTime(w.l.day, key), Hash: hash}) > hole {
-				continue
-			}
-			if err := w.c.exec("UPDATE invocation SET key = ? WHERE key = ?", hole, key); err != nil {
-				return nil, err
-			}
-			moved = append(moved, idEntry{hash, hole})
-			hole = key
-		}
-	}
-	return moved, nil
-}
-
-// ErrCheckpoint is returned when a checkpoint could not copy the whole WAL,
-// because a reader or writer is in the way: try again later.
-var ErrCheckpoint = errors.New("the checkpoint is not complete")
-
-// Checkpoint copies the WAL into the file and, if nobody reads it, empties it.
-func (l *Live) Checkpoint(ctx context.Context) error {
-	w, err := l.takeWriter(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { l.writer <- w }()
-	if err := checkpoint(ctx, w.c); err != nil {
-		return fmt.Errorf("%s: %w", l.Name(), err)
-	}
-	return nil
-}
-
-func checkpoint(ctx context.Context, c *conn) error {
-	var vals [3]driver.Value
-	if _, err := c.queryRow(ctx, vals[:], "PRAGMA main.wal_checkpoint(PASSIVE)"); err != nil {
-		return err
-	}
-	busy, _ := vals[0].(int64)
-	if vals[1] != vals[2] || busy != 0 {
-		return fmt.Errorf("%v of %v pages: %w", vals[2], vals[1], ErrCheckpoint)
-	}
-	// To empty the WAL nobody may read; that is not worth waiting for.
-	err := c.exec("PRAGMA busy_timeout = 0")
-	if err == nil {
-		_, err = c.queryRow(ctx, vals[:], "PRAGMA main.wal_checkpoint(TRUNCATE)")
-	}
-	return errors.Join(err, c.exec(fmt.Sprintf("PRAGMA busy_timeout = %d", busyMillis)))
 }

@@ -124,6 +124,7 @@ type builder struct {
 	file    *sealedMeta
 
 	rollups     sealTally
+	taken       map[string]bool // ids that the sources say moved here: whether a row of them is in the new file
 	count       int64
 	first, last int64 // keys
 }
@@ -166,6 +167,10 @@ func (b *builder) open(ctx context.Context) (err error) {
 		}
 	}
 	b.filter = newBloom(filterBlocks(rows, sealedFilterBits))
+	b.taken = make(map[string]bool, len(b.file.moved))
+	for _, m := range b.file.moved {
+		b.taken[m.ID] = false
+	}
 	return nil
 }
 
@@ -201,6 +206,9 @@ func (b *builder) write(ctx context.Context) error {
 		}
 	}
 	for _, m := range b.file.moved {
+		if !b.taken[m.ID] {
+			continue // it has moved on: its new day says so
+		}
 		if err := storeMoved(b.out, m); err != nil {
 			return err
 		}

@@ -214,6 +214,9 @@ func (b *builder) copy(ctx context.Context, from *sealSource, row *sealRow) erro
 	b.last = key
 	b.count++
 	b.filter.add(row.at.Hash)
+	if _, moved := b.taken[row.at.ID]; moved {
+		b.taken[row.at.ID] = true
+	}
 	args := b.rows.next()
 	for i := range args {
 		args[i].Value = row.vals[i]

@@ -108,18 +108,27 @@ type victim struct {
 
 // planSpace returns the victims, of those offered in the order in which they
 // would go, that bring a total down by excess bytes; what frees nothing is
-// passed over. enough says whether they do: where they do not, and the excess
-// is other people's, deleting would be in vain.
+// passed over, except that snapshots go before days: they may be why a day
+// would free something. enough says whether that does: where it does not, and
+// the excess is other people's, deleting would be in vain.
 func planSpace(excess int64, offered []victim) (chosen []victim, enough bool) {
 	var freed int64
+	var snapshots []victim // that free nothing themselves
 	for _, v := range offered {
-		if freed >= excess {
-			break
+		switch {
+		case freed >= excess:
+			return chosen, true
+		case v.frees == 0 && v.snapshot != "":
+			snapshots = append(snapshots, v)
+			continue
+		case v.frees == 0:
+			continue
+		case v.snapshot == "":
+			chosen = append(chosen, snapshots...)
+			snapshots = nil
 		}
-		if v.frees > 0 {
-			chosen = append(chosen, v)
-			freed += v.frees
-		}
+		chosen = append(chosen, v)
+		freed += v.frees
 	}
 	return chosen, freed >= excess
 }

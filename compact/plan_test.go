@@ -1,6 +1,7 @@
 package compact
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -101,24 +102,28 @@ func TestClockGuard(t *testing.T) {
 }
 
 func TestPlanSpace(t *testing.T) {
-	offered := []victim{{snapshot: "a", frees: 0}, {day: 1, frees: 10}, {day: 2, frees: 0}, {day: 3, frees: 30}, {day: 4, frees: 100}}
+	offered := []victim{{snapshot: "a", frees: 5}, {snapshot: "b", frees: 0}, {day: 1, frees: 10}, {day: 2, frees: 0}, {day: 3, frees: 30}, {day: 4, frees: 100}}
 	for _, c := range []struct {
 		excess int64
-		want   []task.Day
+		want   string
 		enough bool
 	}{
-		{0, nil, true},
-		{5, []task.Day{1}, true},
-		{11, []task.Day{1, 3}, true},
-		{140, []task.Day{1, 3, 4}, true},
-		{141, []task.Day{1, 3, 4}, false},
+		{0, "", true},
+		{5, "a ", true}, // b would give nothing back
+		{6, "a b 1 ", true},
+		{16, "a b 1 3 ", true},
+		{145, "a b 1 3 4 ", true},
+		{146, "a b 1 3 4 ", false},
 	} {
 		chosen, enough := planSpace(c.excess, offered)
-		var got []task.Day
+		var got string
 		for _, v := range chosen {
-			got = append(got, v.day)
+			if got += v.snapshot; v.snapshot == "" {
+				got += fmt.Sprint(int(v.day))
+			}
+			got += " "
 		}
-		if !slices.Equal(got, c.want) || enough != c.enough {
+		if got != c.want || enough != c.enough {
 			t.Errorf("excess %d: %v %v", c.excess, got, enough)
 		}
 	}

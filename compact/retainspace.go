@@ -97,7 +97,9 @@ func (c *Compactor) retainDisk(ctx context.Context, h Head) (n int, full string,
 		return 0, fmt.Sprintf("the file system is %.0f %% full and deleting past days would not bring it under %.0f %%: make room, or lower --retention.time", 100*float64(d.used)/float64(d.size), c.opts.DiskUsage), nil
 	}
 	c.mu.Lock()
-	c.pending = &pendingFree{used: d.used, frees: chosen[0].frees, at: c.opts.Now()}
+	if chosen[0].frees > 0 { // a snapshot may hold nothing but other names
+		c.pending = &pendingFree{used: d.used, frees: chosen[0].frees, at: c.opts.Now()}
+	}
 	c.mu.Unlock()
 	return 1, "", c.deleteVictim(ctx, h, chosen[0], "disk-usage")
 }
@@ -114,43 +116,66 @@ func (c *Compactor) notShownYet(d disk) bool {
 	return true
 }
 
-// victims are the snapshots, oldest first, then the past days, oldest first.
+// victims are the snapshots, oldest first, then the past days, oldest first,
+// with what each gives back when those before it are gone: a sealed day that
+// is linked into a snapshot gives nothing back before that has gone.
 func (c *Compactor) victims(s space) []victim {
-	var out []victim
+	return price(c.offer(s), s.freeing())
+}
+
+func price(offered []offer, freeing func(path string) int64) []victim {
+	out := make([]victim, len(offered))
+	for i, o := range offered {
+		out[i] = o.victim
+		for _, path := range o.paths {
+			out[i].frees += freeing(path)
+		}
+	}
+	return out
+}
+
+// offer is a victim that has no price yet.
+type offer struct {
+	victim
+	paths []string
+}
+
+func (c *Compactor) offer(s space) []offer {
+	var out []offer
 	snapshots, err := filepath.Glob(filepath.Join(c.dirs.root, "snapshots", "*"))
 	if err != nil {
 		snapshots = nil
 	}
 	slices.Sort(snapshots) // their names are times
 	for _, dir := range snapshots {
-		v := victim{snapshot: dir}
-		for path, frees := range s.frees {
+		o := offer{victim: victim{snapshot: dir}}
+		for path := range s.files {
 			if rel, err := filepath.Rel(dir, path); err == nil && filepath.IsLocal(rel) {
-				v.frees += frees
+				o.paths = append(o.paths, path)
 			}
 		}
-		out = append(out, v)
+		out = append(out, o)
 	}
 	today := task.DayOf(c.opts.Now().UnixMicro())
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var days []victim
+	var days []offer
 	for d, x := range c.days {
 		if d >= today || x.sealing {
 			continue
 		}
-		v := victim{day: d}
+		o := offer{victim: victim{day: d}}
 		if x.sealed != nil {
-			v.frees += s.frees[x.sealed.Path()] // its checksum is not worth counting
+			o.paths = append(o.paths, x.sealed.Path()) // its checksum is not worth counting
 		}
 		if x.live != nil {
 			for _, side := range []string{"", "-wal", "-shm"} {
-				v.frees += s.frees[x.live.Path()+side]
+				o.paths = append(o.paths, x.live.Path()+side)
 			}
 		}
-		days = append(days, v)
+		days = append(days, o)
 	}
-	slices.SortFunc(days, func(a, b victim) int { return cmp.Compare(a.day, b.day) })
+	slices.SortFunc(days, func(a, b offer) int { return cmp.Compare(a.day, b.day) })
 	return append(out, days...)
 }
 

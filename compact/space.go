@@ -10,13 +10,36 @@ import (
 
 // space is what a data directory takes up, physically.
 type space struct {
-	total int64            // bytes, each inode once
-	frees map[string]int64 // by path: what unlinking it gives back; 0 for a file with other links
+	total int64 // bytes, each inode once
+	files map[string]inode
+}
+
+type inode struct {
+	number uint64
+	links  uint64
+	bytes  int64
+}
+
+// freeing returns a function that tells what unlinking files gives back, after
+// those that it was asked of before: a file gives its bytes back with its last
+// name.
+func (s space) freeing() func(path string) int64 {
+	gone := map[uint64]uint64{}
+	return func(path string) int64 {
+		i, ok := s.files[path]
+		if !ok {
+			return 0
+		}
+		if gone[i.number]++; gone[i.number] == i.links {
+			return i.bytes
+		}
+		return 0
+	}
 }
 
 // measure walks a directory. Files that vanish meanwhile do not count.
 func measure(dir string) (space, error) {
-	s := space{frees: map[string]int64{}}
+	s := space{files: map[string]inode{}}
 	seen := map[uint64]bool{}
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) {
@@ -41,9 +64,7 @@ func measure(dir string) (space, error) {
 			seen[st.Ino] = true
 			s.total += bytes
 		}
-		if st.Nlink == 1 {
-			s.frees[path] = bytes
-		}
+		s.files[path] = inode{number: st.Ino, links: uint64(st.Nlink), bytes: bytes}
 		return nil
 	})
 	return s, err

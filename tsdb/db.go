@@ -31,7 +31,10 @@ type DB struct {
 	wal     *wal.Log
 	head    *head.Head
 	thin    thinner
-	metrics *metrics
+	legacy  legacies
+	// legacyErrors are the files that could not be attached; set by Open.
+	legacyErrors map[string]error
+	metrics      *metrics
 
 	ready    atomic.Bool
 	closed   atomic.Bool
@@ -109,6 +112,7 @@ const poolConns = 8
 func (db *DB) openFiles() (err error) {
 	o := &db.opts
 	db.metrics = newMetrics(o.Metrics)
+	db.legacyErrors = map[string]error{}
 	db.pool = blocks.NewPool(blocks.PoolOptions{Conns: poolConns})
 	db.catalog = blocks.NewCatalog(db.pool)
 	open := compact.Open
@@ -122,7 +126,7 @@ func (db *DB) openFiles() (err error) {
 	if err != nil {
 		return fmt.Errorf("opening the day files: %w", err)
 	}
-	return nil
+	return db.openLegacies()
 }
 
 func (db *DB) lastSeen() time.Time {
@@ -159,6 +163,7 @@ func (db *DB) release() error {
 	if db.wal != nil {
 		errs = append(errs, db.wal.Close())
 	}
+	errs = append(errs, db.closeLegacies())
 	if db.compact != nil {
 		errs = append(errs, db.compact.Close())
 	}

@@ -25,6 +25,9 @@ func (db *DB) Health() Health {
 	for name, err := range db.compact.Unreadable() {
 		reason("%s cannot be read: %v", name, err)
 	}
+	for path, err := range db.legacyErrors {
+		reason("%s is left out: %v", path, err)
+	}
 	if until := db.compact.Paused(); !until.IsZero() {
 		reason("the clock has jumped: deletion by age is paused until %s", until.UTC().Format(time.RFC3339))
 	}
@@ -40,6 +43,15 @@ func (db *DB) Health() Health {
 		h.Rows, h.RowsExact = h.Rows+rows, exact
 		if p := db.compact.Parked(); p != nil {
 			h.Rows += p.Rows()
+		}
+		files, done := db.legacy.use()
+		defer done()
+		for _, f := range files {
+			n, _ := f.Rows()
+			h.Rows, h.RowsExact = h.Rows+n, false
+			if f.oldest != 0 && (h.Oldest == 0 || f.oldest < h.Oldest) {
+				h.Oldest = f.oldest
+			}
 		}
 		for _, f := range view.Days() {
 			if at := oldestOf(f); at != 0 && (h.Oldest == 0 || at < h.Oldest) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"daybook/blocks"
@@ -41,6 +42,12 @@ func (db *DB) blocks() []BlockInfo {
 			out = append(out, BlockInfo{Kind: KindDay, Day: f.Day.String(), Path: filepath.Join("days", s.Name()), Generation: s.Generation(),
 				Rows: s.Rows(), RowsExact: true, Bytes: s.Bytes(), Oldest: oldest, Newest: newest})
 		}
+	}
+	files, done := db.legacy.use()
+	defer done()
+	for _, f := range files {
+		n, exact := f.Rows()
+		out = append(out, BlockInfo{Kind: KindLegacy, Path: f.Path(), Rows: n, RowsExact: exact, Bytes: f.Bytes(), Oldest: f.oldest, Newest: f.newest})
 	}
 	return out
 }
@@ -113,7 +120,9 @@ func (db *DB) hasDay(d task.Day) bool {
 			return true
 		}
 	}
-	return false
+	files, done := db.legacy.use()
+	defer done()
+	return slices.ContainsFunc(files, func(f *legacyFile) bool { return f.oldest < d.End() && f.newest >= d.Start() })
 }
 
 // dumpFile dumps one sealed file, wherever it is.
@@ -123,7 +132,12 @@ func (db *DB) dumpFile(ctx context.Context, path string, q Query, fn func(*task.
 	}
 	s, err := blocks.OpenSealed(path)
 	if err != nil {
-		return err
+		l, legacyErr := blocks.OpenLegacy(path)
+		if legacyErr != nil {
+			return err
+		}
+		defer l.Close()
+		return l.Select(ctx, blocks.Select{Filter: &q.Filter, Oldest: true, Details: q.Details}, fn)
 	}
 	defer s.Close()
 	catalog := blocks.NewCatalog(db.pool)

@@ -27,6 +27,10 @@ type Options struct {
 	Settle         time.Duration // a finished invocation waits this long for stragglers
 	OpenTimeout    time.Duration // after its last event an open invocation is given up
 
+	Legacy         []string // pre-partition databases to attach read-only
+	LegacyDelete   bool     // delete such a file when it has aged out, instead of only detaching it
+	LegacyOptional bool     // start without a file that cannot be attached
+
 	WALSync         string // always, interval or never
 	WALSyncInterval time.Duration
 	WALMaxBytes     int64 // 0: 1 GiB, or an eighth of the file system if that is less

@@ -36,8 +36,15 @@ func (db *DB) Get(ctx context.Context, id string) (task.Invocation, error) {
 		if err != nil {
 			return task.Invocation{}, err
 		}
+		old := db.legacyRows(ctx, []string{id})
 		if b := bases[id]; b.Inv != nil {
+			if v, ok := old[id]; ok {
+				return task.Merge(*b.Inv, v), nil
+			}
 			return *b.Inv, nil
+		}
+		if v, ok := old[id]; ok {
+			return v, nil
 		}
 		// It may have gone from one place to another between two looks.
 		if db.catalog.Moves() == moves && db.head.Get(id) == nil || try == moveTries {
@@ -100,12 +107,14 @@ func (db *DB) walk(ctx context.Context, q Query, hint int, fn func(*task.Invocat
 	snap := db.head.Snapshot()
 	view := db.catalog.View()
 	defer view.Release()
-	err := db.walkIn(ctx, &snap, view, q, hint, fn)
+	files, done := db.legacy.use()
+	defer done()
+	err := db.walkIn(ctx, &snap, view, files, q, hint, fn)
 	return view.Unreadable(), err
 }
 
 // walkIn is walk over a snapshot and a view.
-func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View, q Query, hint int, fn func(*task.Invocation) (bool, error)) error {
+func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View, files []*legacyFile, q Query, hint int, fn func(*task.Invocation) (bool, error)) error {
 	m := merger{q: &q, fn: fn, seen: map[string]bool{}, bounded: hint > 0}
 	var err error
 	if m.memory, err = db.memoryRows(ctx, &q, snap, hint); err != nil {
@@ -114,6 +123,10 @@ func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View
 	for _, v := range m.memory {
 		m.seen[v.TaskID] = true
 	}
+	m.legacy = db.openLegacySources(ctx, files, &q, hint, func(id string) bool {
+		return snap.Holds(id) || inDays(ctx, view, id)
+	})
+	defer m.stopLegacy()
 	if !q.Open && q.OpenBefore == 0 {
 		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Details: q.Details, Limit: hint,
 			Skip: func(id string, _ uint64) bool { return snap.Holds(id) }}
@@ -204,13 +217,15 @@ func sortRows(rows []*task.Invocation, oldest bool) {
 	})
 }
 
-// merger interleaves the rows in memory with those of the blocks. Where an id
+// merger interleaves the rows in memory and of legacy files with those of the
+// blocks. Where an id
 // is in both, because it was cut between the snapshot and the reading of its
 // day, the row in memory is given out.
 type merger struct {
 	q       *Query
 	fn      func(*task.Invocation) (bool, error)
 	memory  []*task.Invocation
+	legacy  []*legacySource
 	seen    map[string]bool // ids in memory or, in a bounded walk, given out
 	bounded bool
 	stopped bool
@@ -225,31 +240,72 @@ func (m *merger) block(v *task.Invocation) (bool, error) {
 		m.seen[v.TaskID] = true
 	}
 	k := v.Key()
-	for len(m.memory) > 0 && follows(k, m.memory[0].Key(), m.q.Oldest) {
-		if more, err := m.nextMemory(); !more {
+	for row := m.ahead(); row != nil && follows(k, row.Key(), m.q.Oldest); row = m.ahead() {
+		if more, err := m.nextOther(); !more {
 			return false, err
 		}
 	}
 	return m.give(v)
 }
 
-// rest gives out what is left in memory.
+// rest gives out what is left beside the blocks.
 func (m *merger) rest() error {
-	for len(m.memory) > 0 {
-		if more, err := m.nextMemory(); !more {
+	for m.ahead() != nil {
+		if more, err := m.nextOther(); !more {
 			return err
+		}
+	}
+	for _, s := range m.legacy {
+		if s.err != nil {
+			return s.err
 		}
 	}
 	return nil
 }
 
-func (m *merger) nextMemory() (bool, error) {
-	v := *m.memory[0]
+// ahead is the next row in memory or of a legacy file; nil if there is none.
+func (m *merger) ahead() *task.Invocation {
+	row, _ := m.first()
+	return row
+}
+
+// first is the row that comes next, and the legacy file it is of; nil for one
+// in memory.
+func (m *merger) first() (row *task.Invocation, from *legacySource) {
+	if len(m.memory) > 0 {
+		row = m.memory[0]
+	}
+	for _, s := range m.legacy {
+		if s.row != nil && (row == nil || follows(row.Key(), s.row.Key(), m.q.Oldest)) {
+			row, from = s.row, s
+		}
+	}
+	return row, from
+}
+
+// nextOther gives out the next row in memory or of a legacy file.
+func (m *merger) nextOther() (bool, error) {
+	row, from := m.first()
+	v := *row
+	if from != nil {
+		from.advance()
+		if m.seen[v.TaskID] {
+			return true, nil
+		}
+		m.seen[v.TaskID] = true
+		return m.give(&v)
+	}
 	m.memory = m.memory[1:]
 	if !m.q.Details {
 		v.Args, v.Kwargs, v.Outcome.Result, v.Outcome.ExceptionMessage, v.Outcome.Traceback = "", "", "", "", ""
 	}
 	return m.give(&v)
+}
+
+func (m *merger) stopLegacy() {
+	for _, s := range m.legacy {
+		s.stop()
+	}
 }
 
 // give passes a row on.

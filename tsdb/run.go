@@ -130,6 +130,13 @@ func (db *DB) resolveReplayed(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("resolving replayed invocations: %w", err)
 		}
+		invs := make([]*task.Invocation, 0, len(ids))
+		for _, id := range ids {
+			if v := db.head.Get(id); v != nil {
+				invs = append(invs, v)
+			}
+		}
+		db.addLegacy(ctx, invs, bases)
 		for id, b := range bases {
 			db.head.Resolve(id, b, covered(b, where[id]))
 		}
@@ -289,6 +296,9 @@ func (db *DB) retainLoop(ctx context.Context) {
 	retain := func() {
 		if _, err := db.compact.Retain(ctx, db.cuttable()); err != nil && ctx.Err() == nil {
 			level.Error(db.logger).Log("msg", "retention: it will be tried again", "err", err)
+		}
+		if err := db.retainLegacies(); err != nil {
+			level.Error(db.logger).Log("msg", "letting go of a legacy file", "err", err)
 		}
 	}
 	retain()

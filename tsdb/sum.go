@@ -62,6 +62,7 @@ type summation struct {
 	rolled      []stretch // counted from rollups; the head's part is added
 	rows        []stretch // counted row by row, head included
 	visible     map[task.Day]blocks.VisibleCuts
+	files       []*legacyFile
 	unreadable  []string
 }
 
@@ -73,6 +74,9 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 	s.account = s.db.head.Account()
 	view := s.db.catalog.View()
 	defer view.Release()
+	var done func()
+	s.files, done = s.db.legacy.use()
+	defer done()
 	for _, c := range s.account.Active {
 		if c.Moves {
 			return false, nil
@@ -87,12 +91,15 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 	if err := s.memory(ctx); err != nil {
 		return false, err
 	}
+	if err := s.legacyRows(ctx, view); err != nil {
+		return false, err
+	}
 	for _, r := range s.rows {
 		q := Query{Filter: task.Filter{From: r.from, To: r.to}, Oldest: true}
 		if s.name != "" {
 			q.TaskNames = []string{s.name}
 		}
-		err := s.db.walkIn(ctx, &s.account.Snapshot, view, q, 0, func(v *task.Invocation) (bool, error) {
+		err := s.db.walkIn(ctx, &s.account.Snapshot, view, s.files, q, 0, func(v *task.Invocation) (bool, error) {
 			if s.name == "" || v.TaskName == s.name { // a name may end in *
 				s.added.Add(v)
 			}
@@ -268,4 +275,26 @@ func (s *summation) subtract() (ok bool, err error) {
 		}
 	}
 	return true, nil
+}
+
+// legacyRows counts the rows of legacy files in what rollups count of the days.
+func (s *summation) legacyRows(ctx context.Context, view *blocks.View) error {
+	for _, r := range s.rolled {
+		q := Query{Filter: task.Filter{From: r.from, To: r.to}, Oldest: true}
+		sources := s.db.openLegacySources(ctx, s.files, &q, 0, func(id string) bool {
+			return s.account.Holds(id) || inDays(ctx, view, id)
+		})
+		for _, from := range sources {
+			for ; from.row != nil; from.advance() {
+				if s.name == "" || from.row.TaskName == s.name {
+					s.added.Add(from.row)
+				}
+			}
+			from.stop()
+			if from.err != nil {
+				return from.err
+			}
+		}
+	}
+	return nil
 }

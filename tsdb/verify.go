@@ -81,6 +81,20 @@ func (db *DB) verifyAll(ctx context.Context, report func(Finding)) error {
 			}
 		}
 	}
+	for path, err := range db.legacyErrors {
+		report(Finding{Path: path, Problem: err.Error(), Remedy: "mend it as the message says, or take it away"})
+	}
+	files, done := db.legacy.use()
+	defer done()
+	for _, f := range files {
+		found, err := blocks.CheckLegacy(ctx, f.Path())
+		for _, x := range found {
+			report(Finding{Path: x.Path, Problem: x.Problem, Remedy: x.Remedy, Note: x.Note})
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if err := db.verifyOnce(ctx, report); err != nil {
 		return err
 	}

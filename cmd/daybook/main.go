@@ -80,6 +80,8 @@ func newApp() (*kingpin.Application, map[string]command) {
 	add("ls", "List the blocks: kind, day, rows, bytes, oldest, newest.", &lsCommand{})
 	add("dump", "Print every invocation of days or files in ascending order, each task_id once.", &dumpCommand{})
 	add("verify", "Check days or files, or everything: a line per finding and what to do about it.", &verifyCommand{})
+	add("backup", "Copy the data directory, today included, beside a running daemon or without one; days that are unchanged are not copied again.", &backupCommand{})
+	add("retention", "Say which days retention would delete now, and when the disk will be full.", &retentionCommand{})
 	add("import", "Send NDJSON files into a running daemon.", &importCommand{})
 	add("help-markdown", "Print the flags of all commands as Markdown.", &markdownCommand{app: app}).Hidden()
 	return app, commands

@@ -21,7 +21,15 @@ func storagePathFlag(cmd *kingpin.CmdClause, to *string) {
 
 // inspect opens a data directory for reading, beside a daemon or without one,
 // and runs fn on it until a signal comes.
-func inspect(dir string, fn func(ctx context.Context, db *tsdb.DB) error) (err error) {
+func inspect(dir string, fn func(ctx context.Context, db *tsdb.DB) error) error {
+	o := tsdb.DefaultOptions()
+	o.Dir = dir
+	return inspectWith(o, fn)
+}
+
+// inspectWith is inspect with options of one's own.
+func inspectWith(o tsdb.Options, fn func(ctx context.Context, db *tsdb.DB) error) (err error) {
+	dir := o.Dir
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no data directory %s (--storage.path says where it is)", dir)
 	}
@@ -31,8 +39,6 @@ func inspect(dir string, fn func(ctx context.Context, db *tsdb.DB) error) (err e
 	// may be something to put in order.
 	signal.Ignore(syscall.SIGPIPE)
 
-	o := tsdb.DefaultOptions()
-	o.Dir = dir
 	o.Logger = daemon.NewLogger(os.Stderr, daemon.LogConfig{Level: "warn"})
 	db, err := tsdb.OpenReadOnly(o)
 	if err != nil {

@@ -41,6 +41,9 @@ func (c *serveCommand) registerStorage(cmd *kingpin.CmdClause, o *tsdb.Options) 
 	storagePathFlag(cmd, &o.Dir)
 	cmd.Flag("storage.read-only", "Serve a directory (a restored backup, a colleague's day files) without lock, ingest or retention.").
 		BoolVar(&c.config.ReadOnly)
+	cmd.Flag("storage.legacy", "A pre-partition database to attach read-only until it has aged out; repeatable.").StringsVar(&o.Legacy)
+	cmd.Flag("storage.legacy-delete", "Delete such a file when it has aged out, instead of only detaching it; refused if that would be at once.").BoolVar(&o.LegacyDelete)
+	cmd.Flag("storage.legacy-optional", "Start without a legacy file that cannot be attached safely, instead of refusing to.").BoolVar(&o.LegacyOptional)
 	cmd.Flag("wal.sync", "When the log is fsynced: always (before an answer, commits grouped), interval or never.").
 		Default("always").EnumVar(&o.WALSync, "always", "interval", "never")
 	durationFlag(cmd.Flag("wal.sync-interval", "Time between fsyncs with --wal.sync=interval."), &o.WALSyncInterval, "1s")

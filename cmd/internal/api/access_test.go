@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -91,7 +90,7 @@ func TestAccess(t *testing.T) {
 // TestGuessing has many guesses at once: they wait or are sent away, and who is
 // logged in does not wait for them.
 func TestGuessing(t *testing.T) {
-	users := map[string]string{"ada": hashed(t, "enchantress", bcrypt.DefaultCost)}
+	users := map[string]string{"ada": hashed(t, "enchantress", bcrypt.MinCost+3)}
 	h := newAPI(newFake(), func(c *api.Config) { c.Access = func() api.Access { return api.Access{Users: users} } })
 	login := func(password string) int {
 		r := request("GET", "/healthz", "")
@@ -131,7 +130,7 @@ func TestRequestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	h := newAPI(newFake(), func(c *api.Config) { c.Metrics = reg })
 	for _, r := range []*http.Request{
-		request("GET", "/api/v1/invocations/a", ""), request("GET", "/api/v1/invocations/b", ""), &http.Request{Method: "GET", URL: &url.URL{Path: "/api/v1/invocations/", RawPath: "/api/v1/invocations/%zz"}},
+		request("GET", "/api/v1/invocations/a", ""), request("GET", "/api/v1/invocations/b", ""),
 		request("GET", "/nope/1", ""), request("GET", "/nope/2", ""), request("POST", "/api/v1/invocations", "nope\n"), request("BREW", "/healthz", ""),
 	} {
 		w := httptest.NewRecorder()

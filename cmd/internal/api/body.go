@@ -24,6 +24,10 @@ const zstdWindow = 8 << 20
 // errTooLarge is returned by a body's Read once it exceeds --web.max-body.
 var errTooLarge = errors.New("the body is too large")
 
+// errStalled is returned by a body's Read when the client was too slow. The
+// request's context has then ended too: net/http sees to that.
+var errStalled = errors.New("the body did not arrive in time")
+
 // body is a request's body, decompressed, limited in size and time. Its errors
 // are explained by bodyError.
 type body struct {
@@ -103,13 +107,12 @@ func contentEncoding(h http.Header) (string, error) {
 // bodyError turns an error of reading a body into what the client is told.
 func (a *API) bodyError(err error) error {
 	var tooLarge *http.MaxBytesError
-	var timeout net.Error
 	switch {
 	case errors.Is(err, errTooLarge), errors.As(err, &tooLarge),
 		errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return refuse(http.StatusRequestEntityTooLarge, "the body is larger than --web.max-body, %d bytes (compressed or not)", a.MaxBody)
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return refuse(http.StatusBadRequest, "the body did not arrive in time")
+	case errors.Is(err, errStalled):
+		return refuse(http.StatusBadRequest, "%v", errStalled)
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return refuse(http.StatusBadRequest, "the body is cut short")
 	}
@@ -135,7 +138,12 @@ func (s *stallReader) Read(p []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {     // after the deadline was set: see interrupt
 		return 0, err
 	}
-	return s.r.Read(p)
+	n, err := s.r.Read(p)
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() && !time.Now().Before(deadline) {
+		err = errStalled // and not interrupted by the request's end
+	}
+	return n, err
 }
 
 // limitReader is io.LimitReader with an error instead of an early end. Its

@@ -45,7 +45,7 @@ func (in *intake) read(b *body, arrays bool) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case in.ctx.Err() != nil: // the daemon is shutting down, or nobody waits for the answer
+		case in.ctx.Err() != nil && !errors.Is(err, errStalled): // the daemon is shutting down, or nobody waits for the answer
 			return in.ctx.Err()
 		case errors.As(err, &unusable):
 			in.refuse(src.number(), unusable)

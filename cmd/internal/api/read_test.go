@@ -114,6 +114,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/api/v1/status/flags", `{"flags":{"storage.path":"./data"}}`},
 		{"GET", "/api/v1/status/buildinfo", `{"version":"1"}`},
 		{"POST", "/api/v1/admin/cut", `{"rows":5,"days":["2026-11-22"]}`},
+		{"POST", "/api/v1/admin/snapshot", `{"path":"snapshots/20261123T120000Z","files":["days/2026-11-22.db"]}`},
 		{"GET", "/-/ready", `{"status":"ready"}`},
 		{"GET", "/api/v1/invocations", `{"invocations":[],"next_cursor":null,"complete":true,"coverage":{"from":null,"to":null,"retention_from":null,"complete":false,"gaps":[],"unreadable":[]}}`},
 	} {

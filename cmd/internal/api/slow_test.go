@@ -20,7 +20,7 @@ import (
 )
 
 // stall is short enough for a test, and long enough for a slow machine.
-const stall = 300 * time.Millisecond
+const stall = 150 * time.Millisecond
 
 // slowServer serves f with short limits. ended gets a value for every request
 // that the handler is done with.
@@ -61,6 +61,7 @@ func wait(t *testing.T, ended chan struct{}) {
 // TestSlowBody has a client that stops in the middle of its body, and one that
 // sends a byte now and then for ever.
 func TestSlowBody(t *testing.T) {
+	t.Parallel()
 	for name, every := range map[string]time.Duration{"stops": 0, "a byte now and then": stall / 4} {
 		srv, ended := slowServer(t, newFake())
 		conn := dial(t, srv)
@@ -98,20 +99,25 @@ func TestSlowBody(t *testing.T) {
 // TestUnwantedBody has bodies that are announced, not wanted and never sent:
 // the answer must not wait for them, nor the connection stay for ever.
 func TestUnwantedBody(t *testing.T) {
+	t.Parallel()
 	for _, start := range []string{"GET /healthz", "GET /api/v1/invocations", "DELETE /api/v1/events", "POST /nope", "POST /api/v1/invocations?x=y"} {
 		for _, length := range []string{"Content-Length: 1000", "Transfer-Encoding: chunked"} {
-			srv, _ := slowServer(t, newFake())
-			conn := dial(t, srv)
-			fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: h\r\n%s\r\n\r\n", start, length)
-			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("%s, %s: the connection stays", start, length)
-			}
+			t.Run(start+", "+length, func(t *testing.T) {
+				t.Parallel()
+				srv, _ := slowServer(t, newFake())
+				conn := dial(t, srv)
+				fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: h\r\n%s\r\n\r\n", start, length)
+				if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error("the connection stays")
+				}
+			})
 		}
 	}
 }
 
 // TestNeverReads has a client that asks for much and reads nothing of it.
 func TestNeverReads(t *testing.T) {
+	t.Parallel()
 	for _, accept := range []string{"identity", "gzip"} {
 		f := newFake()
 		row := task.Invocation{TaskID: "a", State: task.StateSent, UpdatedAt: 1e6, Args: noise(8 << 10)}
@@ -142,6 +148,7 @@ func noise(n int) string {
 // TestKeptConnection uses a connection again after the limits of its first
 // request have passed.
 func TestKeptConnection(t *testing.T) {
+	t.Parallel()
 	srv, _ := slowServer(t, newFake())
 	conn := dial(t, srv)
 	r := bufio.NewReader(conn)

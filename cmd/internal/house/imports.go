@@ -17,7 +17,7 @@ type room struct {
 }
 
 // leaves are what "tsdb/..." means in the design: never the facade itself.
-var leaves = []string{"tsdb/task", "tsdb/rollup"}
+var leaves = []string{"tsdb/task", "tsdb/rollup", "tsdb/text"}
 
 const needsCgo = "cmd/internal/daybook_needs_cgo_install_gcc_and_set_CGO_ENABLED_1"
 
@@ -26,6 +26,7 @@ const needsCgo = "cmd/internal/daybook_needs_cgo_install_gcc_and_set_CGO_ENABLED
 var rooms = map[string]room{
 	"tsdb/task":   {stdlib: true},
 	"tsdb/rollup": {may: []string{"tsdb/task"}},
+	"tsdb/text":   {may: []string{"tsdb/task"}},
 	"head/wal":    {},
 	"head":        {may: with(leaves, "head/wal")},
 	"blocks":      {may: leaves},

@@ -1,0 +1,225 @@
+package blocks
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"daybook/tsdb/task"
+)
+
+// A side that does not fit into memory gives the same walk.
+func TestLegacySpill(t *testing.T) {
+	plain, spilled := &legacySide{}, &legacySide{}
+	for i := range int64(5000) {
+		e := legacyEntry{at: 1 + i*7919%1000, hash: task.HashID(fmt.Sprint(i)), row: i - 9, table: uint16(i % 3), name: uint32(i), state: task.StateRetry}
+		for _, s := range []*legacySide{plain, spilled} {
+			if err := s.add(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i%1500 == 0 {
+			if err := spilled.flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, s := range []*legacySide{plain, spilled} {
+		if err := s.finish(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer closeLegacySide(t, spilled)
+	if spilled.spill == nil || len(spilled.mem) != 0 || plain.oldest != spilled.oldest || plain.newest != spilled.newest {
+		t.Fatal("not spilled")
+	}
+	ctx := context.Background()
+	for _, at := range []int64{0, 1, 2, 500, 1000, 1001} {
+		for _, oldest := range []bool{false, true} {
+			a, b := plain.from(at, oldest), spilled.from(at, oldest)
+			for n := 0; ; n++ {
+				x, err := a.head(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				y, err := b.head(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if x == nil || y == nil {
+					if x != nil || y != nil {
+						t.Fatalf("from %d oldest %v: one ends at %d", at, oldest, n)
+					}
+					break
+				}
+				if *x != *y {
+					t.Fatalf("from %d oldest %v, entry %d: %+v and %+v", at, oldest, n, *x, *y)
+				}
+				a.next()
+				b.next()
+			}
+		}
+	}
+}
+
+func closeLegacySide(t *testing.T, s *legacySide) {
+	t.Helper()
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// More rows of one microsecond than are held at once, with an index by time
+// and without one, come in order, each once.
+func TestLegacyRunOfOneMicrosecond(t *testing.T) {
+	const rows = 3*legacyRun + 77
+	for _, indexed := range []bool{true, false} {
+		sql := legacySchemaSQL
+		if !indexed {
+			sql = strings.ReplaceAll(sql, "CREATE INDEX", "-- CREATE INDEX")
+		}
+		path := legacyScript(t, filepath.Join(t.TempDir(), "run.db"), sql+fmt.Sprintf(
+			`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < %d) INSERT INTO invocations SELECT 'id-' || i, 'name', 'SUCCESS', NULL, NULL, 1795000000.5, 1, 'w', 'q', NULL FROM n`, rows))
+		l := openLegacy(t, path)
+		for _, oldest := range []bool{false, true} {
+			var keys []task.Key
+			s := Select{Oldest: oldest}
+			for {
+				n := 0
+				err := l.Select(context.Background(), s, func(v *task.Invocation) (bool, error) {
+					key := v.Key()
+					keys, s.After = append(keys, key), &key
+					n++
+					return n < 5000, nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n < 5000 {
+					break
+				}
+			}
+			sorted := slices.IsSortedFunc(keys, func(a, b task.Key) int {
+				if oldest {
+					return a.Compare(b)
+				}
+				return b.Compare(a)
+			})
+			if len(slices.Compact(keys)) != rows || !sorted {
+				t.Errorf("indexed %v oldest %v: %d rows of %d, sorted: %v", indexed, oldest, len(keys), rows, sorted)
+			}
+		}
+	}
+}
+
+// Texts far beyond every limit are cut as those of any source, and said to be.
+func TestLegacyLongTexts(t *testing.T) {
+	path := legacyScript(t, filepath.Join(t.TempDir(), "long.db"), legacySchemaSQL+
+		`INSERT INTO invocations VALUES ('a', 'n' || hex(zeroblob(5000000)), 'FAILURE', 1.5, 2.5, 3.5, 1, 'w' || hex(zeroblob(1000)), 'q', 'E' || hex(zeroblob(1000)));
+INSERT INTO invocation_details VALUES ('a', 'é' || hex(zeroblob(20000)), CAST(x'00ff41' AS TEXT), 't' || hex(zeroblob(20000000)))`)
+	l := openLegacy(t, path)
+	rows := allLegacy(t, l, Select{Details: true})
+	if len(rows) != 1 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	v := rows[0]
+	want := task.FieldTaskName | task.FieldWorker | task.FieldExceptionType | task.FieldArgs | task.FieldTraceback
+	if v.Truncated != want || len(v.TaskName) != task.MaxName || len(v.Args) > task.MaxText || len(v.Outcome.Traceback) != task.MaxTraceback {
+		t.Errorf("truncated %v, %d %d %d bytes", v.Truncated.Names(), len(v.TaskName), len(v.Args), len(v.Outcome.Traceback))
+	}
+	if v.Kwargs != "\x00\uFFFDA" {
+		t.Errorf("kwargs %q", v.Kwargs)
+	}
+}
+
+// Seconds become the microseconds that the sender wrote.
+func TestLegacyMicros(t *testing.T) {
+	for _, tt := range []struct {
+		in   any
+		want int64
+	}{
+		{1795132799.999999, 1795132799999999}, {1794601319.1900816, 1794601319190082}, {1794871841.9312823, 1794871841931282},
+		{1795046400.0, 1795046400000000}, {int64(1795046400), 1795046400000000}, {0.000001, 1}, {0.0, 0}, {-1.5, 0},
+		{1e300, 0}, {int64(-1 << 63), 0}, {nil, 0}, {"1795046400", 0}, {[]byte("1"), 0},
+	} {
+		if got := legacyMicros(tt.in); got != tt.want {
+			t.Errorf("%v: %d, want %d", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestCheckLegacy(t *testing.T) {
+	ctx := context.Background()
+	for name, want := range map[string]int{"gen2-small.db": 0, "gen2-crash-small.db": 0, "gen3-rollback-small.db": 1} {
+		found, err := CheckLegacy(ctx, legacyFixture(t, t.TempDir(), name))
+		if err != nil || len(found) != want {
+			t.Errorf("%s: %+v, %v", name, found, err)
+		}
+	}
+	path := legacyScript(t, filepath.Join(t.TempDir(), "odd.db"), legacySchemaSQL+
+		`INSERT INTO invocations VALUES (NULL, 'n', 'SUCCESS', 1, 2, 3, 1, '', '', ''), (NULL, 'n', 'SUCCESS', 1, 2, 3, 1, '', '', ''), ('x', 'n', 'PENDING', 1, 2, 3, 1, '', '', ''), ('y', 'n', 'SUCCESS', 1, 2, 3, 1, '', '', '')`)
+	found, err := CheckLegacy(ctx, path)
+	if err != nil || len(found) != 1 || !found[0].Note || !strings.HasPrefix(found[0].Problem, "3 rows") {
+		t.Errorf("%+v, %v", found, err)
+	}
+	found, err = CheckLegacy(ctx, filepath.Join(t.TempDir(), "none.db"))
+	if err != nil || len(found) != 1 || found[0].Note || found[0].Remedy == "" {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// A schema with triggers, generated columns and types of its own is read for
+// what it is.
+func TestLegacyOddSchema(t *testing.T) {
+	path := legacyScript(t, filepath.Join(t.TempDir(), "schema.db"), `
+CREATE TABLE invocations (extra, task_id VARCHAR(10) NOT NULL PRIMARY KEY, task_name TEXT COLLATE NOCASE, state TEXT, finished_at DOUBLE, started_at TIMESTAMP, received_at AS (finished_at - 1), worker AS (upper(extra)) STORED, runtime_ms BOOLEAN);
+CREATE INDEX "by ""time""" ON invocations(finished_at DESC);
+CREATE INDEX nocase ON invocations(task_name, finished_at);
+CREATE TABLE invocations_20261399 (a);
+CREATE VIEW invocations_20261119 AS SELECT * FROM invocations;
+CREATE TRIGGER tr AFTER INSERT ON invocations BEGIN SELECT 1; END;
+INSERT INTO invocations (extra, task_id, task_name, state, finished_at, started_at, runtime_ms) VALUES ('host', 'a', 'Name', 'SUCCESS', 1795000000.25, 1794999999.5, 1), ('host', 'b', 'name', 'SUCCESS', 1795000000.5, 'never', 7)`)
+	l := openLegacy(t, path)
+	rows := allLegacy(t, l, Select{Filter: &task.Filter{TaskNames: []string{"Name"}, Workers: []string{"HOST"}}})
+	if len(rows) != 1 || rows[0].TaskID != "a" || rows[0].ReceivedAt != 1794999999250000 || rows[0].StartedAt != 1794999999500000 || rows[0].Outcome.Runtime != 1000 {
+		t.Errorf("%+v", rows)
+	}
+	if rows := allLegacy(t, l, Select{Oldest: true}); len(rows) != 2 || rows[1].TaskID != "b" || rows[1].StartedAt != 0 {
+		t.Errorf("%+v", rows)
+	}
+}
+
+// Whatever the file holds, opening and reading it gives rows or a typed error.
+func FuzzLegacy(f *testing.F) {
+	whole, err := os.ReadFile(legacyScript(f, filepath.Join(f.TempDir(), "seed.db"), legacySchemaSQL+
+		`INSERT INTO invocations VALUES ('a', 'n', 'SUCCESS', 1, 2, 3, 1, 'w', 'q', ''), ('b', 'n', 'RETRY', 1, 2, NULL, 1, 'w', 'q', 'E')`))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(0, []byte{0}, []byte{})
+	f.Add(4096, []byte("\x0d\x00\x00"), []byte("abc"))
+	f.Fuzz(func(t *testing.T, at int, patch, wal []byte) {
+		path := filepath.Join(t.TempDir(), "fuzz.db")
+		b := slices.Clone(whole)
+		copy(b[min(max(at, 0), len(b)):], patch)
+		for name, body := range map[string][]byte{"": b, "-wal": wal} {
+			if err := os.WriteFile(path+name, body, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l, err := OpenLegacy(path)
+		if err != nil {
+			return
+		}
+		ctx := context.Background()
+		_ = l.Select(ctx, Select{Details: true}, func(v *task.Invocation) (bool, error) { return v.TaskID != "", nil })
+		_ = l.Select(ctx, Select{Oldest: true, Filter: &task.Filter{TaskNames: []string{"n*"}}}, func(*task.Invocation) (bool, error) { return true, nil })
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,295 @@
+package daemon_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v2"
+
+	"daybook/cmd/internal/api"
+	"daybook/cmd/internal/daemon"
+	"daybook/tsdb"
+)
+
+const docs = "../../../docs/"
+
+func readDoc(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(docs + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// descs collects what is registered, also what has nothing to show yet.
+type descs struct{ names map[string]string }
+
+var fqName = regexp.MustCompile(`fqName: "(\w+)".*variableLabels: \{([^}]*)\}`)
+
+func (d descs) Register(c prometheus.Collector) error {
+	ch := make(chan *prometheus.Desc)
+	go func() { c.Describe(ch); close(ch) }()
+	for desc := range ch {
+		m := fqName.FindStringSubmatch(desc.String())
+		if m == nil {
+			return fmt.Errorf("%s cannot be read", desc)
+		}
+		d.names[m[1]] = m[2]
+	}
+	return nil
+}
+
+func (d descs) MustRegister(list ...prometheus.Collector) {
+	for _, c := range list {
+		_ = d.Register(c) // a name that is missing fails the test
+	}
+}
+
+func (d descs) Unregister(prometheus.Collector) bool { return false }
+
+// registered is every metric of Daybook's own, with its labels.
+func registered(t *testing.T) map[string]string {
+	t.Helper()
+	d := descs{map[string]string{"daybook_build_info": "*"}}
+	o := tsdb.DefaultOptions()
+	o.Dir, o.Metrics = t.TempDir(), d
+	db, err := tsdb.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api.New(api.Config{Store: db, Metrics: d})
+	d.MustRegister(daemon.NoBrokers())
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return d.names
+}
+
+// row is a row of the table in docs/metrics.md.
+var row = regexp.MustCompile("(?m)^\\| `(daybook_\\w+)` \\| (counter|gauge|histogram) \\| (.*?) \\| .+ \\|$")
+
+type documented struct{ kind, labels string }
+
+func table(t *testing.T) map[string]documented {
+	t.Helper()
+	out := map[string]documented{}
+	for _, m := range row.FindAllStringSubmatch(readDoc(t, "metrics.md"), -1) {
+		out[m[1]] = documented{m[2], m[3]}
+	}
+	return out
+}
+
+// TestDocumented compares docs/metrics.md with what is registered, and with
+// what /metrics of a running daemon shows.
+func TestDocumented(t *testing.T) {
+	table := table(t)
+	names := registered(t)
+	for name, labels := range names {
+		row, ok := table[name]
+		if !ok {
+			t.Errorf("%s is not in docs/metrics.md", name)
+			continue
+		}
+		var list []string
+		for _, l := range strings.FieldsFunc(labels, func(r rune) bool { return r == ',' || r == ' ' }) {
+			list = append(list, "`"+l+"`")
+		}
+		if got := strings.Join(list, ", "); got != row.labels && labels != "*" {
+			t.Errorf("%s has the labels %s, docs/metrics.md says %s", name, got, row.labels)
+		}
+	}
+	for name := range table {
+		if _, ok := names[name]; !ok {
+			t.Errorf("%s of docs/metrics.md does not exist", name)
+		}
+	}
+	c := config(t)
+	c.Brokers = []string{"redis://:secret@127.0.0.1:1/0", "redis://:other@127.0.0.1:1/0"}
+	c.Build = []daemon.Setting{{Name: "version", Value: "1"}}
+	d := start(t, c)
+	eventually(t, "the daemon does not get ready", func() bool { return status(t, d, "/-/ready") == 200 })
+	body := fmt.Sprintf(`{"task_id":"a","finished_at":%d}`+"\n", time.Now().Unix())
+	resp, err := http.Post("http://"+d.addr+"/api/v1/invocations", "", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	status(t, d, "/api/v1/invocations")
+	shown := 0
+	for name, f := range scrape(t, d) {
+		if !strings.HasPrefix(name, "daybook_") {
+			continue
+		}
+		shown++
+		if want := strings.ToLower(f); table[name].kind != want {
+			t.Errorf("%s is a %s, docs/metrics.md says %q", name, want, table[name].kind)
+		}
+	}
+	if shown < len(table)*3/4 {
+		t.Errorf("/metrics shows %d of %d metrics", shown, len(table))
+	}
+}
+
+func status(t *testing.T, d *running, path string) int {
+	t.Helper()
+	resp, err := http.Get("http://" + d.addr + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// scrape asks as Prometheus does, compressed, and returns types by name.
+func scrape(t *testing.T, d *running) map[string]string {
+	t.Helper()
+	r, err := http.NewRequest("GET", "http://"+d.addr+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept-Encoding", "gzip")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if enc := resp.Header.Values("Content-Encoding"); resp.StatusCode != 200 || !slices.Equal(enc, []string{"gzip"}) {
+		t.Fatalf("%d, encoded %q", resp.StatusCode, enc)
+	}
+	z, err := gzip.NewReader(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "secret") || strings.Contains(string(text), "other@") {
+		t.Error("/metrics shows a password")
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for name, f := range families {
+		out[name] = f.GetType().String()
+	}
+	return out
+}
+
+// TestMetricsEarly asks before the log is replayed, and of a directory that is
+// served read-only.
+func TestMetricsEarly(t *testing.T) {
+	o := tsdb.DefaultOptions()
+	reg := prometheus.NewRegistry()
+	o.Dir, o.Metrics = t.TempDir(), reg
+	db, err := tsdb.Open(o) // and not Run
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, f := range families {
+		if f.GetName() == "daybook_ready" {
+			found = f.GetMetric()[0].GetGauge().GetValue() == 0
+		}
+	}
+	if !found {
+		t.Error("daybook_ready is not 0 before the log is replayed")
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := config(t)
+	c.ReadOnly = true
+	shown := scrape(t, start(t, c))
+	for _, name := range []string{"daybook_build_info", "daybook_http_requests_total", "daybook_queries_limit", "go_goroutines", "process_start_time_seconds"} {
+		if name == "daybook_http_requests_total" { // the first request is still being counted
+			continue
+		}
+		if shown[name] == "" {
+			t.Errorf("read-only: %s is missing", name)
+		}
+	}
+}
+
+// ruleFile is what Prometheus reads as a rule file.
+type ruleFile struct {
+	Groups []struct {
+		Name     string         `yaml:"name"`
+		Interval model.Duration `yaml:"interval,omitempty"`
+		Rules    []struct {
+			Alert       string            `yaml:"alert"`
+			Expr        string            `yaml:"expr"`
+			For         model.Duration    `yaml:"for,omitempty"`
+			Labels      map[string]string `yaml:"labels"`
+			Annotations map[string]string `yaml:"annotations"`
+		} `yaml:"rules"`
+	} `yaml:"groups"`
+}
+
+var metricName = regexp.MustCompile(`\bdaybook_\w+`)
+
+// TestAlerts reads docs/alerts.yml strictly: every metric in it exists, and
+// every alert has its section in docs/operations.md.
+func TestAlerts(t *testing.T) {
+	var rules ruleFile
+	if err := yaml.UnmarshalStrict([]byte(readDoc(t, "alerts.yml")), &rules); err != nil {
+		t.Fatal(err)
+	}
+	names, handbook, seen := registered(t), readDoc(t, "operations.md"), map[string]bool{}
+	for _, g := range rules.Groups {
+		if g.Name == "" || len(g.Rules) == 0 {
+			t.Errorf("group %q has no name or no rules", g.Name)
+		}
+		for _, r := range g.Rules {
+			if r.Alert == "" || seen[r.Alert] || r.Labels["severity"] == "" || r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
+				t.Errorf("%s: wants a name of its own, a severity, a summary and a description", r.Alert)
+			}
+			seen[r.Alert] = true
+			if !strings.Contains(handbook, "\n### "+r.Alert+"\n") {
+				t.Errorf("%s has no section in docs/operations.md", r.Alert)
+			}
+			used := metricName.FindAllString(r.Expr, -1)
+			for _, name := range used {
+				base := name
+				for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+					base = strings.TrimSuffix(base, suffix)
+				}
+				if _, ok := names[base]; !ok {
+					t.Errorf("%s uses %s, which does not exist", r.Alert, name)
+				}
+			}
+			if len(used) == 0 && !strings.Contains(r.Expr, "up{") {
+				t.Errorf("%s uses no metric: %s", r.Alert, r.Expr)
+			}
+			for _, pair := range []string{"()", "{}", "[]"} {
+				if strings.Count(r.Expr, pair[:1]) != strings.Count(r.Expr, pair[1:]) {
+					t.Errorf("%s: %s do not match: %s", r.Alert, pair, r.Expr)
+				}
+			}
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^### (Daybook\w+)$`).FindAllStringSubmatch(handbook, -1) {
+		if !seen[m[1]] {
+			t.Errorf("docs/operations.md explains %s, which is no alert", m[1])
+		}
+	}
+}

@@ -1,0 +1,244 @@
+package tsdb
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"daybook/blocks"
+	"daybook/tsdb/task"
+)
+
+// legacyFile is a pre-partition database that is attached.
+type legacyFile struct {
+	*blocks.Legacy
+	oldest, newest int64 // row times, microseconds
+	handedOver     bool  // it lies under data/legacy/, and is deleted when it leaves
+	users          sync.WaitGroup
+}
+
+// legacies are the attached files, newest first. Files only leave.
+type legacies struct {
+	mu    sync.Mutex
+	files []*legacyFile
+}
+
+// use returns the files as they are, and pins them until done is called.
+func (l *legacies) use() (files []*legacyFile, done func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	files = slices.Clone(l.files)
+	for _, f := range files {
+		f.users.Add(1)
+	}
+	return files, func() {
+		for _, f := range files {
+			f.users.Done()
+		}
+	}
+}
+
+// openLegacies attaches the files that the options name and those that lie
+// under legacy/ in the data directory.
+func (db *DB) openLegacies() error {
+	handed, err := filepath.Glob(filepath.Join(db.opts.Dir, "legacy", "*.db"))
+	if err != nil {
+		return err
+	}
+	own := map[string]bool{}
+	paths := slices.Clone(db.opts.Legacy)
+	if db.readOnly {
+		paths = append(paths, db.attachedPaths()...)
+	}
+	for _, p := range handed {
+		if abs, err := filepath.Abs(p); err == nil {
+			own[abs] = true
+		}
+		paths = append(paths, p)
+	}
+	attached := map[string]bool{}
+	for _, p := range paths {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return err
+		}
+		if attached[abs] {
+			continue
+		}
+		attached[abs] = true
+		err = db.openLegacy(abs, own[abs])
+		switch {
+		case err == nil:
+		case db.opts.LegacyOptional || db.readOnly || own[abs]:
+			db.legacyLeftOut(abs, err)
+		default:
+			return fmt.Errorf("%w (start without it: --storage.legacy-optional)", err)
+		}
+	}
+	slices.SortFunc(db.legacy.files, func(a, b *legacyFile) int { return cmp.Compare(b.newest, a.newest) })
+	return db.noteAttached()
+}
+
+// attachedName is the file in which a daemon notes which files it has attached
+// that lie elsewhere, so that the tools find them.
+const attachedName = "legacy/attached"
+
+func (db *DB) attachedPaths() []string {
+	b, err := os.ReadFile(filepath.Join(db.opts.Dir, attachedName))
+	if err != nil {
+		return nil
+	}
+	return strings.FieldsFunc(string(b), func(r rune) bool { return r == '\n' })
+}
+
+// noteAttached writes the file anew. A full disk is no reason not to start.
+func (db *DB) noteAttached() error {
+	path := filepath.Join(db.opts.Dir, attachedName)
+	var lines strings.Builder
+	for _, f := range db.legacy.files {
+		if !f.handedOver {
+			fmt.Fprintln(&lines, f.Path())
+		}
+	}
+	old, err := os.ReadFile(path)
+	if db.readOnly || string(old) == lines.String() && (err == nil || lines.Len() == 0) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".tmp", []byte(lines.String()), 0o644); err != nil {
+		level.Warn(db.logger).Log("msg", "noting the legacy files for the tools", "err", err)
+		return nil
+	}
+	return os.Rename(path+".tmp", path)
+}
+
+// legacyLeftOut notes a file that cannot be attached.
+func (db *DB) legacyLeftOut(path string, err error) {
+	db.legacyErrors[path] = err
+	level.Error(db.logger).Log("msg", "a legacy file is left out", "path", path, "err", err)
+}
+
+func (db *DB) openLegacy(path string, handedOver bool) error {
+	l, err := blocks.OpenLegacy(path)
+	if err != nil {
+		return err
+	}
+	f := &legacyFile{Legacy: l, handedOver: handedOver}
+	if f.oldest, f.newest, err = l.Bounds(context.Background()); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	if leaves := db.leavesAt(f); db.opts.LegacyDelete && !handedOver && !leaves.IsZero() && !db.opts.Now().Before(leaves) {
+		return errors.Join(&OptionsError{fmt.Errorf("--storage.legacy-delete would delete %s at once: its newest row, of %s, is past --retention.time; "+
+			"raise --retention.time, or delete the file yourself", path, stamp(f.newest))}, l.Close())
+	} else if leaves.IsZero() {
+		level.Info(db.logger).Log("msg", "attached legacy file", "path", path, "schema", l.Generation(), "newest", stamp(f.newest))
+	} else {
+		level.Info(db.logger).Log("msg", "attached legacy file", "path", path, "schema", l.Generation(), "newest", stamp(f.newest), "leaves", leaves.UTC().Format(time.RFC3339))
+	}
+	db.legacy.files = append(db.legacy.files, f)
+	return nil
+}
+
+// leavesAt is when a file's newest row is past retention; zero if never.
+func (db *DB) leavesAt(f *legacyFile) time.Time {
+	if db.opts.RetentionTime == 0 || db.readOnly {
+		return time.Time{}
+	}
+	return time.UnixMicro(task.DayOf(f.newest).End()).Add(db.opts.RetentionTime)
+}
+
+// retainLegacies lets go of the files whose newest row is past retention: a
+// whole file at a time. What lies under data/legacy/ is deleted; a file
+// elsewhere is the user's, and is only detached unless he said otherwise.
+func (db *DB) retainLegacies() error {
+	if !db.compact.Paused().IsZero() {
+		return nil
+	}
+	var leaving []*legacyFile
+	db.legacy.mu.Lock()
+	db.legacy.files = slices.DeleteFunc(db.legacy.files, func(f *legacyFile) bool {
+		at := db.leavesAt(f)
+		gone := !at.IsZero() && !db.opts.Now().Before(at)
+		if gone {
+			leaving = append(leaving, f)
+		}
+		return gone
+	})
+	db.legacy.mu.Unlock()
+	var errs []error
+	for _, f := range leaving {
+		f.users.Wait()
+		err := f.Close()
+		deleted := err == nil && (f.handedOver || db.opts.LegacyDelete)
+		if deleted {
+			for _, side := range []string{"-shm", "-wal", ""} {
+				if e := os.Remove(f.Path() + side); e != nil && !errors.Is(e, os.ErrNotExist) {
+					err = errors.Join(err, e)
+				}
+			}
+			db.metrics.deletions.WithLabelValues("age").Inc()
+		}
+		level.Info(db.logger).Log("msg", "a legacy file has aged out", "path", f.Path(), "deleted", deleted)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// mayBeLegacy reports whether a legacy file can know an invocation: not one
+// that was born after its newest row.
+func mayBeLegacy(files []*legacyFile, v *task.Invocation) bool {
+	born := v.SentAt
+	if born == 0 || v.ReceivedAt != 0 && v.ReceivedAt < born {
+		born = v.ReceivedAt
+	}
+	return len(files) > 0 && (born == 0 || born <= files[0].newest)
+}
+
+// legacyRows merges what the legacy files know of ids. A file that fails is
+// left out, and named by Health.
+func (db *DB) legacyRows(ctx context.Context, ids []string) map[string]task.Invocation {
+	files, done := db.legacy.use()
+	defer done()
+	out := map[string]task.Invocation{}
+	if len(ids) == 0 {
+		return out
+	}
+	for _, f := range files {
+		rows, err := f.Lookup(ctx, ids)
+		if err != nil {
+			level.Warn(db.logger).Log("msg", "looking up in a legacy file", "path", f.Path(), "err", err)
+			continue
+		}
+		for id, v := range rows {
+			known := out[id]
+			v.Merge(&known)
+			out[id] = v
+		}
+	}
+	return out
+}
+
+// closeLegacies lets go of all files.
+func (db *DB) closeLegacies() error {
+	db.legacy.mu.Lock()
+	files := db.legacy.files
+	db.legacy.files = nil
+	db.legacy.mu.Unlock()
+	var errs []error
+	for _, f := range files {
+		f.users.Wait()
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}

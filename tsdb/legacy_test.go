@@ -1,0 +1,276 @@
+package tsdb
+
+import (
+	"compress/bzip2"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"daybook/tsdb/rollup"
+	"daybook/tsdb/task"
+)
+
+const legacyData = "../blocks/testdata/legacy"
+
+// fixture unpacks a captured legacy database, with its -wal if it has one.
+func fixture(t testing.TB, name, dir string) string {
+	t.Helper()
+	for _, side := range []string{"", "-wal"} {
+		f, err := os.Open(filepath.Join(legacyData, name+side+".bz2"))
+		if errors.Is(err, os.ErrNotExist) && side != "" {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := os.Create(filepath.Join(dir, name+side))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(out, bzip2.NewReader(f))
+		if err := errors.Join(err, out.Close(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, name)
+}
+
+type expectation struct {
+	Distinct int            `json:"distinct_task_ids"`
+	Finished map[string]int `json:"rows_per_utc_day_of_finished_at"`
+	States   map[string]int `json:"states"`
+	Twice    int            `json:"ids_with_two_rows"`
+}
+
+func expectations(t testing.TB) map[string]expectation {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(legacyData, "EXPECTED.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out map[string]expectation
+	if err := json.Unmarshal(b, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Every generation answers through the facade as it did before.
+func TestLegacyThroughTheFacade(t *testing.T) {
+	for name, want := range expectations(t) {
+		t.Run(name, func(t *testing.T) {
+			path := fixture(t, name, t.TempDir())
+			before := digest(t, path)
+			c := &testClock{at: noon}
+			o := testOptions(t.TempDir(), c)
+			o.Legacy, o.RetentionTime = []string{path}, 0
+			db := start(t, o)
+			m := &model{t: t, db: db}
+			days, ids, straddlers := map[string]int{}, map[string]bool{}, 0
+			var last *task.Invocation
+			for _, v := range m.all(Query{Limit: 333, Oldest: true, Details: true}) {
+				if ids[v.TaskID] {
+					t.Fatalf("%s is shown twice", v.TaskID)
+				}
+				ids[v.TaskID] = true
+				if v.State.Finished() {
+					days[task.DayOf(v.FinishedAt).String()]++
+				}
+				if strings.HasPrefix(v.TaskID, "straddle-") && strings.HasSuffix(v.TaskID, "-a") && v.State == task.StateSuccess {
+					straddlers++
+				}
+				if last != nil && last.Key().Compare(v.Key()) >= 0 {
+					t.Fatal("out of order")
+				}
+				last = &v
+				if got, err := db.Get(context.Background(), v.TaskID); err != nil || got.State != v.State || got.RowTime() != v.RowTime() {
+					t.Fatalf("get %s: %v %v, listed as %v", v.TaskID, got.State, err, v.State)
+				}
+			}
+			if len(ids) != want.Distinct || fmt.Sprint(days) != fmt.Sprint(want.Finished) {
+				t.Errorf("%d ids, %v;\nwant %d, %v", len(ids), days, want.Distinct, want.Finished)
+			}
+			if want.Twice > 0 && straddlers == 0 {
+				t.Error("no straddler is shown in its latest state")
+			}
+			count, err := db.Count(context.Background(), CountQuery{By: "state"})
+			if err != nil || count.Total != int64(want.Distinct) {
+				t.Errorf("counted %+v %v", count, err)
+			}
+			tasks, _, err := db.Tasks(context.Background(), 0, c.now().UnixMicro(), "")
+			var total uint64
+			for _, x := range tasks {
+				total += x.Total
+			}
+			if err != nil || total != uint64(want.Distinct) {
+				t.Errorf("the summaries count %d, want %d: %v", total, want.Distinct, err)
+			}
+			infos, err := db.Blocks(context.Background())
+			if err != nil || infos[len(infos)-1].Kind != KindLegacy || infos[len(infos)-1].RowsExact {
+				t.Errorf("%+v %v", infos, err)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if after := digest(t, path); after != before {
+				t.Errorf("the files were changed:\n%s\n%s", before, after)
+			}
+		})
+	}
+}
+
+// digest is what lies in a file's directory.
+func digest(t testing.TB, path string) string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), "-shm") {
+			continue // SQLite needs one beside a -wal
+		}
+		b, err := os.ReadFile(filepath.Join(filepath.Dir(path), e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&out, "%s %x\n", e.Name(), sha256.Sum256(b))
+	}
+	return out.String()
+}
+
+// An event of an invocation that a legacy file knows continues it, also after
+// it is cut and after a crash.
+func TestLegacyInvocationGoesOn(t *testing.T) {
+	path := fixture(t, "gen2-small.db", t.TempDir())
+	c := &testClock{at: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)}
+	o := testOptions(t.TempDir(), c)
+	o.Legacy, o.RetentionTime = []string{path}, 0
+	db := start(t, o)
+	defer func() { db.Close() }()
+	ctx := context.Background()
+	page, err := db.Select(ctx, Query{Limit: 1, Filter: task.Filter{States: []task.State{task.StateRetry}}})
+	if err != nil || len(page.Invocations) != 1 {
+		t.Fatal(err, len(page.Invocations))
+	}
+	old := page.Invocations[0]
+	mustAppend(t, db, finished(old.TaskID, c.now()))
+	check := func(when string) {
+		t.Helper()
+		got, err := db.Get(ctx, old.TaskID)
+		if err != nil || got.State != task.StateSuccess || got.ReceivedAt != old.ReceivedAt || got.TaskName != max(old.TaskName, "t") {
+			t.Fatalf("%s: %v\n%s", when, err, task.AppendJSON(nil, &got))
+		}
+		n, err := db.Count(ctx, CountQuery{Filter: task.Filter{TaskID: old.TaskID}, By: "state"})
+		if err != nil || n.Total != 1 || n.Groups[0].Key != "SUCCESS" {
+			t.Fatalf("%s: counted %+v %v", when, n, err)
+		}
+		all, err := db.Count(ctx, CountQuery{Step: rollup.Day, Filter: task.Filter{From: old.RowTime() - 1, To: c.now().UnixMicro() + 1}})
+		if err != nil || !all.Complete {
+			t.Fatal(err)
+		}
+	}
+	check("in the head")
+	db.crash(t)
+	db = start(t, o)
+	check("after a crash")
+	if _, err := db.Cut(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	check("cut")
+	db.crash(t)
+	db = start(t, o)
+	check("cut, after a crash")
+	beside, err := OpenReadOnly(testOptions(o.Dir, c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer beside.Close()
+	infos, err := beside.Blocks(ctx)
+	if err != nil || infos[len(infos)-1].Kind != KindLegacy {
+		t.Fatalf("a tool does not find the file: %+v %v", infos, err)
+	}
+}
+
+func TestLegacyAgesOut(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		handed, flag bool
+		deleted      bool
+	}{{"elsewhere", false, false, false}, {"elsewhere, to be deleted", false, true, true}, {"handed over", true, false, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			clock := &testClock{at: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)}
+			o := testOptions(t.TempDir(), clock)
+			o.RetentionTime, o.LegacyDelete = 3*24*time.Hour, c.flag
+			dir := t.TempDir()
+			if c.handed {
+				dir = filepath.Join(o.Dir, "legacy")
+				if err := os.MkdirAll(dir, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path := fixture(t, "gen1-small.db", dir)
+			if !c.handed {
+				o.Legacy = []string{path}
+			}
+			db := start(t, o)
+			defer db.Close()
+			count := func() int64 {
+				n, err := db.Count(context.Background(), CountQuery{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return n.Total
+			}
+			if count() == 0 {
+				t.Fatal("not attached")
+			}
+			clock.add(2 * 24 * time.Hour)
+			if err := db.retainLegacies(); err != nil || count() == 0 {
+				t.Fatal("gone too early", err)
+			}
+			clock.add(24 * time.Hour)
+			if err := db.retainLegacies(); err != nil || count() != 0 {
+				t.Fatal("still there", err)
+			}
+			if _, err := os.Stat(path); (err != nil) != c.deleted {
+				t.Fatalf("deleted: %v, want %v", err != nil, c.deleted)
+			}
+		})
+	}
+}
+
+func TestLegacyRefusals(t *testing.T) {
+	c := &testClock{at: noon.Add(100 * 24 * time.Hour)}
+	o := testOptions(t.TempDir(), c)
+	path := fixture(t, "gen0-small.db", t.TempDir())
+	o.Legacy, o.LegacyDelete = []string{path}, true
+	var oe *OptionsError
+	if _, err := Open(o); !errors.As(err, &oe) || !strings.Contains(err.Error(), "at once") {
+		t.Fatalf("it would delete at once: %v", err)
+	}
+	o.LegacyDelete = false
+	foreign := filepath.Join(t.TempDir(), "x.db")
+	if err := os.WriteFile(foreign, []byte("not a database"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o.Legacy = []string{foreign}
+	if _, err := Open(o); err == nil || !strings.Contains(err.Error(), "--storage.legacy-optional") {
+		t.Fatalf("a foreign file: %v", err)
+	}
+	o.LegacyOptional = true
+	db := start(t, o)
+	defer db.Close()
+	if h := db.Health(); len(h.Reasons) == 0 {
+		t.Fatal("health says nothing of the file that is left out")
+	}
+}

@@ -1,0 +1,61 @@
+package tsdb
+
+import (
+	"context"
+	"iter"
+
+	"github.com/go-kit/log/level"
+
+	"daybook/blocks"
+	"daybook/tsdb/task"
+)
+
+// legacySource is one legacy file's rows in a walk, pulled one by one.
+type legacySource struct {
+	next func() (*task.Invocation, bool)
+	stop func()
+	row  *task.Invocation // the next; nil at the end
+	err  error
+}
+
+// openLegacySources begins to read the legacy files that overlap with a query.
+// hidden says which ids something newer is known of.
+func (db *DB) openLegacySources(ctx context.Context, files []*legacyFile, q *Query, hint int, hidden func(id string) bool) []*legacySource {
+	var out []*legacySource
+	for _, f := range files {
+		if q.Open || q.OpenBefore != 0 || f.newest < q.From || q.To != 0 && f.oldest >= q.To {
+			continue
+		}
+		s := &legacySource{}
+		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Limit: 0, Details: q.Details,
+			Skip: func(id string, _ uint64) bool { return hidden(id) }}
+		rows := func(yield func(*task.Invocation) bool) {
+			s.err = f.Select(ctx, sel, func(v *task.Invocation) (bool, error) {
+				row := *v
+				return yield(&row), nil
+			})
+			if s.err != nil && ctx.Err() == nil {
+				level.Warn(db.logger).Log("msg", "reading a legacy file", "path", f.Path(), "err", s.err)
+			}
+		}
+		s.next, s.stop = iter.Pull(iter.Seq[*task.Invocation](rows))
+		s.advance()
+		out = append(out, s)
+	}
+	return out
+}
+
+func (s *legacySource) advance() {
+	row, ok := s.next()
+	if !ok {
+		row = nil
+	}
+	s.row = row
+}
+
+// inDays reports whether a day holds a row of an id: what is known there is
+// newer than, or merged from, what a legacy file says.
+func inDays(ctx context.Context, view *blocks.View, id string) bool {
+	rows, err := view.Lookup(ctx, []string{id})
+	return err == nil && len(rows) > 0
+}
