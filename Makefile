@@ -39,8 +39,8 @@ ifneq ($(ATTACHERS),)
 endif
 
 .PHONY: race
-race: tools ## Run all tests under the race detector
-	$(GO) test -race $(TESTFLAGS) ./...
+race: tools ## Run all tests under the race detector, the random ones for a shorter time
+	$(GO) test -race -short $(TESTFLAGS) ./...
 
 # Up to Go 1.26 a fuzz run may end with a bare "context deadline exceeded" when its
 # time is up, without having found anything (go.dev/issue/75804): then once more.

@@ -17,7 +17,7 @@ func TestIDRunsAgainstModel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.script(liveTables); err != nil {
+	if err := c.script("PRAGMA main.synchronous = OFF;" + liveTables); err != nil {
 		t.Fatal(err)
 	}
 	ctx := context.Background()

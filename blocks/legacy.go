@@ -30,7 +30,8 @@ type Legacy struct {
 	built sync.WaitGroup
 	mu    struct { // no I/O under it
 		sync.Mutex
-		side *legacySideBuild // nil until it is needed
+		side  *legacySideBuild // nil until it is needed
+		twice *legacyTwice     // the same
 	}
 	closing sync.Once
 	closed  error
@@ -121,11 +122,23 @@ func (l *Legacy) Bounds(ctx context.Context) (oldest, newest int64, err error) {
 }
 
 // Prepare reads what queries need and indexes do not tell: the rows without
-// finished_at, and tables without an index. Queries that need it wait for it;
-// a daemon calls it once, in the background.
+// finished_at, tables without an index, ids that are in several tables.
+// Queries wait for what they cannot do without; a daemon calls it once, in the
+// background.
 func (l *Legacy) Prepare(ctx context.Context) error {
-	_, err := l.side(ctx)
-	return legacyError(ctx, l.path, err)
+	if _, err := l.side(ctx); err != nil {
+		return legacyError(ctx, l.path, err)
+	}
+	s := l.twice()
+	if s == nil {
+		return errLegacyClosed
+	}
+	select {
+	case <-s.done:
+		return legacyError(ctx, l.path, s.err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Close waits for the readers and lets go of the file.

@@ -79,6 +79,7 @@ func TestLegacyExplain(t *testing.T) {
 	plain := pick(l, "invocations")
 	explain(l, "all of a table without an index", plain.allText(), int64(0), int64(9))
 	explain(l, "row by id of a table without an index", plain.byIDText(), "x")
+	explain(l, "ids in several tables", legacyTwiceText(l.tables))
 	explain(l, "holders", l.holds[0], "x")
 
 	golden := filepath.Join("testdata", "legacy-explain.golden")

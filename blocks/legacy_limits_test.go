@@ -12,6 +12,31 @@ import (
 	"daybook/tsdb/task"
 )
 
+// The merge of the unique indexes finds the ids that are in several tables, and
+// no other ones; a walk by it is the same walk.
+func TestLegacyTwice(t *testing.T) {
+	for name, want := range legacyTruths(t) {
+		l := openLegacy(t, legacyFixture(t, t.TempDir(), name))
+		before := allLegacy(t, l, Select{Details: true})
+		if err := l.Prepare(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		twice := l.twice()
+		for id := range want.Twice {
+			if twice.single(task.HashID(id)) {
+				t.Errorf("%s: %s has two rows", name, id)
+			}
+		}
+		if len(twice.hashes) != len(want.Twice) {
+			t.Errorf("%s: %d ids have several rows, want %d", name, len(twice.hashes), len(want.Twice))
+		}
+		after := allLegacy(t, l, Select{Details: true})
+		if !slices.EqualFunc(before, after, func(a, b task.Invocation) bool { return jsonOf(a) == jsonOf(b) }) {
+			t.Errorf("%s: %d rows before, %d after", name, len(before), len(after))
+		}
+	}
+}
+
 // A side that does not fit into memory gives the same walk.
 func TestLegacySpill(t *testing.T) {
 	plain, spilled := &legacySide{}, &legacySide{}

@@ -103,16 +103,18 @@ type legacyWalk struct {
 	l *Legacy
 	s Select
 	legacyPlan
-	at    *task.Key     // the last row given out, at first Select.After
-	edge  int64         // the time that is to be read next, inclusive
-	held  []legacyFound // rows behind at, in order, that are read already
-	out   []task.Invocation
-	size  int64
-	ended bool
+	twice  *legacyTwice // nil until it is wanted
+	probes int
+	at     *task.Key     // the last row given out, at first Select.After
+	edge   int64         // the time that is to be read next, inclusive
+	held   []legacyFound // rows behind at, in order, that are read already
+	out    []task.Invocation
+	size   int64
+	ended  bool
 }
 
 func newLegacyWalk(l *Legacy, s Select) *legacyWalk {
-	w := &legacyWalk{l: l, s: s, at: s.After}
+	w := &legacyWalk{l: l, s: s, at: s.After, twice: l.twiceIfBegun()}
 	w.low, w.high = max(s.Filter.From, 1), int64(task.MaxMicros)
 	if s.Filter.To != 0 {
 		w.high = s.Filter.To - 1
@@ -311,6 +313,12 @@ func (w *legacyWalk) wanted(ctx context.Context, r legacyReader, p *legacyPlaced
 	matches := w.s.Filter.Match(&f.inv)
 	gaps := !legacyKnown(p.name) || p.worker == "" || p.queue == ""
 	if len(w.l.tables) == 1 || !matches && !gaps {
+		return f, matches, nil
+	}
+	if w.probes++; w.probes >= legacyProbes && w.twice == nil {
+		w.twice = w.l.twice()
+	}
+	if w.twice.single(f.key.Hash) {
 		return f, matches, nil
 	}
 	tables, err := r.holders(ctx, p.id)

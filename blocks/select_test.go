@@ -205,13 +205,21 @@ func walkPages(t *testing.T, c *Catalog, s Select, page int) []string {
 
 // One filter, two evaluators: what Select finds in files is what Match finds
 // in a slice, in the same order, whatever the pages.
+// rounds is how often a random test goes round; less often in short runs.
+func rounds(n int) int {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
+}
+
 func TestSelectAgainstMatch(t *testing.T) {
 	for name, o := range map[string]PoolOptions{"run-time limit": {Conns: 2}, "limit 2": {Conns: 2, Limit: 2}} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(11, uint64(o.Limit)))
 			lib := newLibrary(newShelf(t), r, 9, 1500)
 			c := (&shelf{t: t}).catalog(o, lib.days...)
-			for i := range 250 {
+			for i := range rounds(120) {
 				f := lib.randomFilter(r)
 				if i == 0 {
 					f = task.Filter{}

@@ -16,9 +16,9 @@ import (
 
 // pendingFree is a deletion that the file system has yet to show.
 type pendingFree struct {
-	used  int64 // before it
-	frees int64
-	at    time.Time
+	others int64 // what was in use before it, without what Daybook had
+	frees  int64
+	at     time.Time
 }
 
 // showWait is how long the file system has to show that a deletion has freed
@@ -74,42 +74,54 @@ func (c *Compactor) retainSize(ctx context.Context, h Head) (n int, over string,
 	return n, "", ctx.Err()
 }
 
-// retainDisk deletes one victim at most: whether it helped shows on the next
-// call.
+// retainDisk deletes one victim after the other, but none before the file
+// system shows that the last one has gone.
 func (c *Compactor) retainDisk(ctx context.Context, h Head) (n int, full string, err error) {
 	if c.opts.DiskUsage == 0 {
 		return 0, "", nil
 	}
-	d, err := diskOf(c.dirs.root)
-	if err != nil {
-		return 0, "", err
+	for ctx.Err() == nil {
+		d, err := diskOf(c.dirs.root)
+		if err != nil {
+			return n, "", err
+		}
+		excess := diskExcess(d, c.opts.DiskUsage)
+		if excess == 0 {
+			return n, "", nil
+		}
+		s, err := measure(c.dirs.root)
+		if err != nil {
+			return n, "", err
+		}
+		if c.notShownYet(d.used - s.total) {
+			return n, "", nil
+		}
+		chosen, enough := planSpace(excess, c.victims(s))
+		if !enough {
+			return n, fmt.Sprintf("the file system is %.0f %% full and deleting past days would not bring it under %.0f %%: make room, or lower --retention.time", 100*float64(d.used)/float64(d.size), c.opts.DiskUsage), nil
+		}
+		c.mu.Lock()
+		if chosen[0].frees > 0 { // a snapshot may hold nothing but other names
+			c.pending = &pendingFree{others: d.used - s.total, frees: chosen[0].frees, at: c.opts.Now()}
+		}
+		c.mu.Unlock()
+		if err := c.deleteVictim(ctx, h, chosen[0], "disk-usage"); err != nil {
+			return n, "", err
+		}
+		n++
 	}
-	excess := diskExcess(d, c.opts.DiskUsage)
-	if excess == 0 || c.notShownYet(d) {
-		return 0, "", nil
-	}
-	s, err := measure(c.dirs.root)
-	if err != nil {
-		return 0, "", err
-	}
-	chosen, enough := planSpace(excess, c.victims(s))
-	if !enough {
-		return 0, fmt.Sprintf("the file system is %.0f %% full and deleting past days would not bring it under %.0f %%: make room, or lower --retention.time", 100*float64(d.used)/float64(d.size), c.opts.DiskUsage), nil
-	}
-	c.mu.Lock()
-	if chosen[0].frees > 0 { // a snapshot may hold nothing but other names
-		c.pending = &pendingFree{used: d.used, frees: chosen[0].frees, at: c.opts.Now()}
-	}
-	c.mu.Unlock()
-	return 1, "", c.deleteVictim(ctx, h, chosen[0], "disk-usage")
+	return n, "", ctx.Err()
 }
 
 // notShownYet reports whether the file system does not show the last deletion.
-func (c *Compactor) notShownYet(d disk) bool {
+// What is in use without what Daybook has tells, however fast ingest fills the
+// room: as long as the bytes of a file that is gone count as used, they are
+// nobody's.
+func (c *Compactor) notShownYet(others int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.pending
-	if p == nil || d.used <= p.used-p.frees/2 || c.opts.Now().Sub(p.at) >= showWait {
+	if p == nil || others <= p.others+p.frees/2 || c.opts.Now().Sub(p.at) >= showWait {
 		c.pending = nil
 		return false
 	}

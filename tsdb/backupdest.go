@@ -17,6 +17,8 @@ import (
 const (
 	// backupMarker is the file that makes a directory a backup.
 	backupMarker = "BACKUP"
+	// markCompleted begins the line of the marker that says when.
+	markCompleted = "completed: "
 	// backupUnfinished lies in days/ while a backup is not whole. It is not the
 	// name of a day file: a daemon and verify name it.
 	backupUnfinished = "unfinished-backup"
@@ -121,12 +123,10 @@ type dest struct {
 
 // openDest locks the destination against daemons and other backups.
 func openDest(dir, source string) (d *dest, err error) {
-	for _, sub := range []string{".", "days", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return nil, fmt.Errorf("creating the destination: %w", err)
-		}
-	}
 	d = &dest{dir: dir, source: source}
+	if err := d.create(); err != nil {
+		return nil, fmt.Errorf("creating the destination: %w", err)
+	}
 	// A daemon writes its number into the file; a backup leaves it empty.
 	if d.lock, err = os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o644); err != nil {
 		return nil, fmt.Errorf("locking the destination: %w", err)
@@ -147,13 +147,24 @@ func openDest(dir, source string) (d *dest, err error) {
 		return d, err
 	}
 	d.served = fi.Size() > 0
-	if exists(d.path(backupMarker)) {
-		return d, nil
-	}
-	if err := d.flag(); err != nil {
+	text, err := os.ReadFile(d.path(backupMarker))
+	if err != nil || strings.Contains(string(text), markCompleted) {
 		return d, err
 	}
-	return d, d.mark(time.Time{})
+	return d, errors.Join(d.flag(), d.mark(time.Time{}))
+}
+
+// create makes the directories. The marker is the first thing in a new one, so
+// that a backup that is killed now can be made again.
+func (d *dest) create() error {
+	if err := os.MkdirAll(d.dir, 0o755); err != nil {
+		return err
+	}
+	marker, err := os.OpenFile(d.path(backupMarker), os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(marker.Close(), os.MkdirAll(d.path("days"), 0o755), os.MkdirAll(d.path("tmp"), 0o755))
 }
 
 func (d *dest) path(elem ...string) string {
@@ -190,12 +201,12 @@ func (d *dest) mark(completed time.Time) error {
 	if err != nil {
 		return err
 	}
-	when := "never"
+	when := "never completed"
 	if !completed.IsZero() {
-		when = completed.UTC().Format(time.RFC3339)
+		when = markCompleted + completed.UTC().Format(time.RFC3339)
 	}
 	tmp := d.path("tmp", backupMarker)
-	text := fmt.Sprintf("This directory is a backup that `daybook backup` made. It is a data directory: to restore, copy it and serve the copy.\nsource: %q\ncompleted: %s\n", source, when)
+	text := fmt.Sprintf("This directory is a backup that `daybook backup` made. It is a data directory: to restore, copy it and serve the copy.\nsource: %q\n%s\n", source, when)
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err

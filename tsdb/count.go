@@ -8,6 +8,7 @@ import (
 
 	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
+	"daybook/tsdb/text"
 )
 
 // CountBy are what invocations can be counted by.
@@ -26,6 +27,7 @@ const maxGroups = 10_000
 // CountQuery asks how many invocations match.
 type CountQuery struct {
 	task.Filter
+	Text *text.Query  // as in Query
 	By   string       // a key of CountBy; "" is all together
 	Step rollup.Width // over time; rollup.Forever is not
 }
@@ -77,7 +79,7 @@ func (db *DB) Count(ctx context.Context, q CountQuery) (Count, error) {
 			t.addSet(set)
 		}
 	} else {
-		unreadable, err = db.walk(ctx, Query{Filter: q.Filter}, 0, func(v *task.Invocation) (bool, error) {
+		unreadable, err = db.walk(ctx, Query{Filter: q.Filter, Text: q.Text}, 0, func(v *task.Invocation) (bool, error) {
 			t.add(v)
 			return true, nil
 		})
@@ -100,7 +102,7 @@ func (q *CountQuery) rolls() bool {
 	}
 	plain := f.TaskID == "" && f.TaskNames == nil && f.States == nil && f.Workers == nil && f.Queues == nil && f.WorkerGroup == "" &&
 		f.ExceptionType == "" && f.RootID == "" && !f.HasMinRuntime && !f.HasMaxRuntime && f.MinRetries == 0 && !f.Open && f.OpenBefore == 0
-	return plain && (q.By == "" || q.By == "task_name" || q.By == "state")
+	return plain && q.Text == nil && (q.By == "" || q.By == "task_name" || q.By == "state")
 }
 
 // countTally counts.

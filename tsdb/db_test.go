@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"daybook/tsdb/task"
+	"daybook/tsdb/text"
 )
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -417,5 +418,64 @@ func TestDowntimeIsAGap(t *testing.T) {
 	}
 	if page, err := db.Select(context.Background(), Query{Limit: 1, Filter: task.Filter{From: c.now().UnixMicro() + 1}}); err != nil || !page.Coverage.Complete {
 		t.Fatalf("a range without the gap: %+v %v", page.Coverage, err)
+	}
+}
+
+// Words are found wherever an invocation is kept.
+func TestSearch(t *testing.T) {
+	c := &testClock{at: noon}
+	db := start(t, testOptions(t.TempDir(), c))
+	defer func() { db.Close() }()
+	ctx := context.Background()
+	rec := func(id string, at time.Time, args, message string) Record {
+		e := task.Event{TaskID: id, TaskName: "shop.orders.charge", State: task.StateFailure, At: at.UnixMicro(), Args: args,
+			ExceptionType: "PaymentDeclined", ExceptionMessage: message, Retries: 0}
+		return Record{Invocation: e.Invocation()}
+	}
+	mustAppend(t, db, rec("sealed", noon.Add(-24*time.Hour), "(42, 'ORD-00512345')", "card of user@example.com"))
+	if _, err := db.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, db, rec("live", noon, "{'team_id': 42}", "ORD-00512346"))
+	if _, err := db.Cut(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, db, rec("22c5a64c-6072-4dac-8c85-17988df61611", noon.Add(time.Second), "('größe',)", "42"))
+	for q, want := range map[string]string{
+		"ORD-00512345":                         "sealed",
+		"user@example.com":                     "sealed",
+		"42":                                   "22c5a64c-6072-4dac-8c85-17988df61611 live sealed",
+		"GRÖSSE":                               "",
+		"Größe":                                "22c5a64c-6072-4dac-8c85-17988df61611",
+		"22c5a64c-6072-4dac-8c85-17988df61611": "22c5a64c-6072-4dac-8c85-17988df61611",
+		"ord 42":                               "live sealed",
+		`"card of user"`:                       "sealed",
+		"paymentdecl*":                         "22c5a64c-6072-4dac-8c85-17988df61611 live sealed",
+		"/0051234/":                            "live sealed",
+		"charge team_id":                       "live",
+		"nowhere":                              "",
+	} {
+		parsed, err := text.Parse(q)
+		if err != nil {
+			t.Fatalf("%s: %v", q, err)
+		}
+		page, err := db.Select(ctx, Query{Limit: 10, Text: parsed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, v := range page.Invocations {
+			ids = append(ids, v.TaskID)
+			if v.Args != "" {
+				t.Errorf("%s: details although they were not asked for", q)
+			}
+		}
+		if got := strings.Join(ids, " "); got != want {
+			t.Errorf("%s: found %q, want %q", q, got, want)
+		}
+		n, err := db.Count(ctx, CountQuery{Text: parsed})
+		if err != nil || n.Total != int64(len(ids)) {
+			t.Errorf("%s: counted %d, %v", q, n.Total, err)
+		}
 	}
 }

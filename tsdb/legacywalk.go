@@ -27,7 +27,7 @@ func (db *DB) openLegacySources(ctx context.Context, files []*legacyFile, q *Que
 			continue
 		}
 		s := &legacySource{}
-		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Limit: 0, Details: q.Details,
+		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Limit: 0, Details: q.Details || q.Text != nil,
 			Skip: func(id string, _ uint64) bool { return hidden(id) }}
 		rows := func(yield func(*task.Invocation) bool) {
 			s.err = f.Select(ctx, sel, func(v *task.Invocation) (bool, error) {

@@ -128,7 +128,7 @@ func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View
 	})
 	defer m.stopLegacy()
 	if !q.Open && q.OpenBefore == 0 {
-		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Details: q.Details, Limit: hint,
+		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Details: q.Details || q.Text != nil, Limit: q.limit(hint),
 			Skip: func(id string, _ uint64) bool { return snap.Holds(id) }}
 		err = view.Select(ctx, sel, m.block)
 	}
@@ -150,7 +150,7 @@ func (db *DB) memoryRows(ctx context.Context, q *Query, snap *head.Snapshot, hin
 		if outOfRange(q, v.RowTime()) {
 			return false, nil
 		}
-		if q.Match(v) && !snap.Holds(v.TaskID) {
+		if q.matches(v) && !snap.Holds(v.TaskID) {
 			row := *v
 			rows = append(rows, &row)
 			n++
@@ -181,7 +181,7 @@ func mayBeOpen(f *task.Filter) bool {
 func pick(invs []*task.Invocation, q *Query, hint int) []*task.Invocation {
 	var out []*task.Invocation
 	for _, v := range invs {
-		if !q.Match(v) || q.After != nil && !follows(v.Key(), *q.After, q.Oldest) {
+		if !q.matches(v) || q.After != nil && !follows(v.Key(), *q.After, q.Oldest) {
 			continue
 		}
 		out = append(out, v)
@@ -196,6 +196,21 @@ func pick(invs []*task.Invocation, q *Query, hint int) []*task.Invocation {
 		out = out[:hint]
 	}
 	return out
+}
+
+// found reports whether an invocation, details included, has the words.
+func (q *Query) found(v *task.Invocation) bool { return q.Text == nil || q.Text.Match(v) }
+
+// matches reports whether an invocation in memory is wanted.
+func (q *Query) matches(v *task.Invocation) bool { return q.Match(v) && q.found(v) }
+
+// limit is how many rows the blocks are asked for at most: without words, as
+// many as are wanted.
+func (q *Query) limit(hint int) int {
+	if q.Text != nil {
+		return 0
+	}
+	return hint
 }
 
 // follows reports whether k comes after the cursor in the query's direction.
@@ -233,7 +248,7 @@ type merger struct {
 
 // block takes the next row of the blocks.
 func (m *merger) block(v *task.Invocation) (bool, error) {
-	if m.seen[v.TaskID] {
+	if m.seen[v.TaskID] || !m.q.found(v) {
 		return true, nil
 	}
 	if m.bounded {
@@ -289,16 +304,13 @@ func (m *merger) nextOther() (bool, error) {
 	v := *row
 	if from != nil {
 		from.advance()
-		if m.seen[v.TaskID] {
+		if m.seen[v.TaskID] || !m.q.found(&v) {
 			return true, nil
 		}
 		m.seen[v.TaskID] = true
 		return m.give(&v)
 	}
 	m.memory = m.memory[1:]
-	if !m.q.Details {
-		v.Args, v.Kwargs, v.Outcome.Result, v.Outcome.ExceptionMessage, v.Outcome.Traceback = "", "", "", "", ""
-	}
 	return m.give(&v)
 }
 
@@ -310,6 +322,9 @@ func (m *merger) stopLegacy() {
 
 // give passes a row on.
 func (m *merger) give(v *task.Invocation) (bool, error) {
+	if !m.q.Details {
+		v.Args, v.Kwargs, v.Outcome.Result, v.Outcome.ExceptionMessage, v.Outcome.Traceback = "", "", "", "", ""
+	}
 	more, err := m.fn(v)
 	m.stopped = !more || err != nil
 	return more && err == nil, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"daybook/tsdb/task"
+	"daybook/tsdb/text"
 )
 
 // Errors by consequence.
@@ -50,10 +51,11 @@ type Refusal struct {
 // Query selects invocations.
 type Query struct {
 	task.Filter
-	Oldest  bool      // ascending order; default is newest first
-	After   *task.Key // continue behind this place of the order
-	Limit   int       // 1 to 1000
-	Details bool      // with args, kwargs, result, exception_message, traceback
+	Text    *text.Query // words that have to be in it; nil does not restrict
+	Oldest  bool        // ascending order; default is newest first
+	After   *task.Key   // continue behind this place of the order
+	Limit   int         // 1 to 1000
+	Details bool        // with args, kwargs, result, exception_message, traceback
 }
 
 // Page is one answer to a Query, in order.

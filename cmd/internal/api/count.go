@@ -26,7 +26,7 @@ func (a *API) count(w http.ResponseWriter, r *http.Request, _ string) error {
 		return err
 	}
 	p := &reader{values: v, now: a.Now()}
-	q := tsdb.CountQuery{Filter: p.filter(), By: p.one("by"), Step: p.step(rollup.Forever)}
+	q := tsdb.CountQuery{Filter: p.filter(), Text: p.text(), By: p.one("by"), Step: p.step(rollup.Forever)}
 	if q.By != "" && tsdb.CountBy[q.By] == nil {
 		p.fail("by", "%q is none of task_name, state, worker, worker_group, queue, exception_type", clip(q.By))
 	}

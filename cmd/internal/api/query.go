@@ -10,6 +10,7 @@ import (
 
 	"daybook/tsdb"
 	"daybook/tsdb/task"
+	"daybook/tsdb/text"
 )
 
 const (
@@ -26,7 +27,7 @@ var filterParams = map[string]string{
 	"root_id": "root_id", "root": "root_id", "task_id": "task_id",
 	"from": "from", "to": "to",
 	"min_runtime_ms": "min_runtime_ms", "max_runtime_ms": "max_runtime_ms", "min_retries": "min_retries",
-	"open": "open", "min_age": "min_age",
+	"open": "open", "min_age": "min_age", "q": "q",
 }
 
 // listParams are those of GET /api/v1/invocations.
@@ -51,7 +52,7 @@ func parseList(r *http.Request, now time.Time) (walk, error) {
 		return walk{}, err
 	}
 	p := &reader{values: v, now: now}
-	w := walk{Query: tsdb.Query{Filter: p.filter()}, filters: fingerprint(v)}
+	w := walk{Query: tsdb.Query{Filter: p.filter(), Text: p.text()}, filters: fingerprint(v)}
 	w.Limit = p.number("limit", defaultLimit, 1, maxLimit)
 	w.Details = p.flag("details", true)
 	switch order := p.one("order"); order {
@@ -95,6 +96,20 @@ func (p *reader) filter() task.Filter {
 		p.fail("from", "after to")
 	}
 	return f
+}
+
+// text reads the words to be found.
+func (p *reader) text() *text.Query {
+	words := p.one("q")
+	if words == "" {
+		return nil
+	}
+	q, err := text.Parse(words)
+	if err != nil {
+		p.fail("q", "%v", err)
+		return nil
+	}
+	return q
 }
 
 // from is like any moment, but 0 is how scripts say: from the beginning.

@@ -67,7 +67,7 @@ func TestFilters(t *testing.T) {
 func TestMalformedParameters(t *testing.T) {
 	h := newAPI(newFake())
 	for _, q := range []string{
-		"x=1", "q=", "limit=0", "limit=1001", "limit=-1", "limit=1.5", "limit=ten", "limit=5&limit=6", "limit=99999999999999999999",
+		"x=1", "q=%22open", "limit=0", "limit=1001", "limit=-1", "limit=1.5", "limit=ten", "limit=5&limit=6", "limit=99999999999999999999",
 		"order=up", "details=perhaps", "open=2", "state=PENDING", "state=SUCCESS&state=x", "from=yesterday", "from=-1x", "from=-", "from=1e400",
 		"from=NaN", "to=0", "to=-99y", "from=-1h&to=-2h", "min_runtime_ms=-1", "min_runtime_ms=x", "max_runtime_ms=Inf", "min_runtime_ms=NaN",
 		"min_retries=-1", "min_retries=1.5", "min_retries=99999999999", "min_age=10", "min_age=-1h", "task_id=a&task_id=b",

@@ -120,7 +120,6 @@ func TestStatus(t *testing.T) {
 		"healthy":                   {r: request("GET", "/-/healthy", ""), store: func(f *fake) { f.health.CanStore = false }, want: 200},
 		"ready":                     {r: request("GET", "/-/ready", ""), want: 200},
 		"not ready":                 {r: request("GET", "/-/ready", ""), store: func(f *fake) { f.progress = tsdb.Progress{Done: 3, Total: 9} }, want: 503, says: "replayed"},
-		"q is of a later issue":     {r: request("GET", list+"?q=x", ""), want: 400, says: `unknown parameter "q"`},
 		"id with a parameter":       {r: request("GET", "/api/v1/invocations/x?a=1", ""), want: 400},
 		"blocks with a parameter":   {r: request("GET", "/api/v1/blocks?a=1", ""), want: 400},
 		"id that is not encoded ok": {r: &http.Request{Method: "GET", URL: mustURL("/api/v1/invocations/a%2Fb")}, want: 200},

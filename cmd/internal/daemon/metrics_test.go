@@ -293,3 +293,51 @@ func TestAlerts(t *testing.T) {
 		}
 	}
 }
+
+// TestFlagsInDocs wants every flag that the handbook and the examples mention
+// to exist.
+func TestFlagsInDocs(t *testing.T) {
+	known := readDoc(t, "flags.md")
+	for _, name := range []string{"operations.md", "metrics.md", "alerts.yml", "deploy/daybook.service", "deploy/kubernetes.yaml", "deploy/Dockerfile", "deploy/web.yml"} {
+		text := readDoc(t, name)
+		for _, flag := range regexp.MustCompile(`--(?:web|storage|head|wal|seal|ingest|retention|query|celery|log)\.[a-z.-]*[a-z]`).FindAllString(text, -1) {
+			if !strings.Contains(known, "`"+flag+"`") {
+				t.Errorf("%s mentions %s, which docs/flags.md does not know", name, flag)
+			}
+		}
+		for _, env := range regexp.MustCompile(`\bDAYBOOK_[A-Z_]+`).FindAllString(text, -1) {
+			if !strings.Contains(known, "`"+env+"`") {
+				t.Errorf("%s mentions %s, which docs/flags.md does not know", name, env)
+			}
+		}
+	}
+}
+
+// TestExamples reads the manifests as YAML, and runs with the example of a web
+// config.
+func TestExamples(t *testing.T) {
+	for _, name := range []string{"deploy/kubernetes.yaml", "deploy/prometheus.yml", "deploy/web.yml"} {
+		for i, part := range strings.Split(readDoc(t, name), "\n---\n") {
+			var v map[string]any
+			if err := yaml.UnmarshalStrict([]byte(part), &v); err != nil || len(v) == 0 {
+				t.Errorf("%s, part %d: %v", name, i+1, err)
+			}
+		}
+	}
+	c := config(t)
+	c.Web.ConfigFile = docs + "deploy/web.yml"
+	d := start(t, c)
+	r, err := http.NewRequest("GET", "http://"+d.addr+"/healthz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth("prometheus", "change me")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode == http.StatusUnauthorized || status(t, d, "/healthz") != http.StatusUnauthorized {
+		t.Errorf("the password of the example does not work: %d", resp.StatusCode)
+	}
+}

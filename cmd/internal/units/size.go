@@ -52,3 +52,11 @@ func FormatSize(n int64) string {
 	}
 	return strconv.FormatInt(n/best.bytes, 10) + best.name
 }
+
+// clip shortens what came from outside for an error message.
+func clip(s string) string {
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "") + "…"
+	}
+	return s
+}
