@@ -22,7 +22,7 @@ func CreateLive(dir string, day task.Day, seq int) (*Live, error) {
 
 // liveSchema fills a new live file.
 func liveSchema(day task.Day, seq int) string {
-	return tables + rollupTable + liveTables + rowIndexes + stateRows() + viewSQL(day) +
+	return tables + rollupTable(liveRollupOrder) + liveTables + rowIndexes + stateRows() + viewSQL(day) +
 		fmt.Sprintf("INSERT INTO meta (key, value) VALUES ('%s', '%s'), ('%s', %d), ('%s', '%s'), ('%s', %d);",
 			metaKind, kindLive, metaFormat, FormatVersion, metaDay, day, metaSeq, seq)
 }
@@ -30,11 +30,16 @@ func liveSchema(day task.Day, seq int) string {
 // createFile makes a WAL-mode database of the format under its name. It is
 // complete before it has the name, and its first page tells what it is without
 // the WAL.
-func createFile(path, schema string) error {
+func createFile(path, schema string) (err error) {
 	if err := absent(path); err != nil {
 		return err
 	}
 	tmp := path + ".tmp"
+	defer func() {
+		if err != nil { // a full disk must not get fuller
+			err = errors.Join(err, removeFiles(append(sides(tmp), tmp)...))
+		}
+	}()
 	if err := removeFiles(append(sides(tmp), tmp)...); err != nil {
 		return err
 	}

@@ -56,3 +56,6 @@ func readMode(path string) fileMode {
 	}
 	return modeRead
 }
+
+// attachment is how the file is attached.
+func (l *Live) attachment() attachment { return attachment{l.path, l.mode} }

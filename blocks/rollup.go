@@ -12,11 +12,18 @@ import (
 // rollupTable holds what docs/format/rollup.md describes: rollups of a task
 // name by minute, hour or day. gone 1 are rows that were counted and are not
 // there any more; a reader subtracts them. name is the id in task_name up to
-// maxRollupNames, 0 for all names beyond.
-const rollupTable = `
-CREATE TABLE rollup (width INTEGER, name INTEGER, start INTEGER, gone INTEGER, data BLOB NOT NULL,
-  PRIMARY KEY (width, name, start, gone)) STRICT, WITHOUT ROWID;
-`
+// maxRollupNames, 0 for all names beyond. order is that of the primary key.
+func rollupTable(order string) string {
+	return "CREATE TABLE rollup (width INTEGER, name INTEGER, start INTEGER, gone INTEGER, data BLOB NOT NULL,\n" +
+		"  PRIMARY KEY (" + order + ")) STRICT, WITHOUT ROWID;\n"
+}
+
+// A cut changes the present minutes and hours of all names: in a live file they
+// stand together. In a sealed file the history of one name does.
+const (
+	liveRollupOrder   = "width, start, name, gone"
+	sealedRollupOrder = "width, name, start, gone"
+)
 
 // maxRollupNames bounds the names of a day that are counted apart: clients can
 // invent names without end. Ids are given in the order of first use.
@@ -72,17 +79,24 @@ func (t *tally) store(ctx context.Context, c *conn) error {
 	var buf []byte
 	var dec rollup.Decoder
 	for k, r := range t.sums {
+		// As cuts are in time order, most minutes are new.
+		buf = r.AppendBinary(buf[:0])
 		var vals [1]driver.Value
-		found, err := c.queryRow(ctx, vals[:], "SELECT data FROM rollup WHERE width = ? AND name = ? AND start = ? AND gone = ?",
-			int64(k.width), k.name, k.start, k.gone)
+		fresh, err := c.queryRow(ctx, vals[:], "INSERT INTO rollup (width, name, start, gone, data) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1",
+			int64(k.width), k.name, k.start, k.gone, buf)
 		if err != nil {
 			return err
 		}
-		if found {
-			data, _ := vals[0].([]byte)
-			if err := dec.Merge(r, data); err != nil {
-				return fmt.Errorf("a stored rollup: %w", err)
-			}
+		if fresh {
+			continue
+		}
+		if _, err := c.queryRow(ctx, vals[:], "SELECT data FROM rollup WHERE width = ? AND name = ? AND start = ? AND gone = ?",
+			int64(k.width), k.name, k.start, k.gone); err != nil {
+			return err
+		}
+		data, _ := vals[0].([]byte)
+		if err := dec.Merge(r, data); err != nil {
+			return fmt.Errorf("a stored rollup: %w", err)
 		}
 		if buf, err = storeRollup(c, k, r, buf); err != nil {
 			return err

@@ -77,7 +77,7 @@ func (v *View) movedInto(ctx context.Context, d DayFiles) ([]Moved, error) {
 // liveMoved reads the marks of a live file.
 func (v *View) liveMoved(ctx context.Context, l *Live) (moved []Moved, err error) {
 	pool := v.catalog.pool
-	s, err := pool.acquire(ctx, attachment{l.Path(), modeRead})
+	s, err := pool.acquire(ctx, l.attachment())
 	if err != nil {
 		return nil, err
 	}

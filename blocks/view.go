@@ -111,7 +111,7 @@ func (d DayFiles) attachments() []attachment {
 		out = append(out, attachment{d.Sealed.Path(), modeImmutable})
 	}
 	if d.Live != nil {
-		out = append(out, attachment{d.Live.Path(), modeRead})
+		out = append(out, d.Live.attachment())
 	}
 	return out
 }

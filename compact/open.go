@@ -145,7 +145,16 @@ func (c *Compactor) openLive() error {
 	}
 	for _, e := range entries {
 		path := filepath.Join(c.dirs.live, e.Name())
-		if strings.HasSuffix(e.Name(), "-wal") || strings.HasSuffix(e.Name(), "-shm") {
+		switch {
+		case strings.HasSuffix(e.Name(), "-wal") || strings.HasSuffix(e.Name(), "-shm"):
+			continue
+		case strings.Contains(e.Name(), ".db.tmp"): // a file that was being created
+			if c.readOnly {
+				continue
+			}
+			if err := os.Remove(path); err != nil {
+				return err
+			}
 			continue
 		}
 		if seq, ok := blocks.ParseParkedName(e.Name()); ok {
@@ -203,7 +212,7 @@ func (c *Compactor) adopt(d task.Day, l *blocks.Live) error {
 	if x.sealed != nil {
 		last, absorbed := x.sealed.Absorbed()[l.Name()]
 		switch {
-		case absorbed && last == l.LastCut():
+		case absorbed && x.sealed.Covers(l):
 			return c.removeUnused(l)
 		case absorbed:
 			c.leaveOut(l.Path(), fmt.Errorf("%s has absorbed it up to cut %d, but it goes on to %d", x.sealed.Name(), last, l.LastCut()))

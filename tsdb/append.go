@@ -89,6 +89,9 @@ func (db *DB) Append(ctx context.Context, recs []Record) (Appended, error) {
 	for i, v := range invs {
 		records[i] = head.EncodeEvent(v)
 	}
+	if err := db.shed(ctx, records); err != nil {
+		return Appended{}, err
+	}
 	promised := false
 	if db.opts.OnOverflow == OverflowReject {
 		giveBack, err := db.promise(ctx, invs)

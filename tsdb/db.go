@@ -25,13 +25,14 @@ type DB struct {
 	readOnly bool
 	lock     *dirLock // nil if read-only
 
-	pool    *blocks.Pool
-	catalog *blocks.Catalog
-	compact *compact.Compactor
-	wal     *wal.Log
-	head    *head.Head
-	thin    thinner
-	legacy  legacies
+	pool     *blocks.Pool
+	catalog  *blocks.Catalog
+	compact  *compact.Compactor
+	wal      *wal.Log
+	head     *head.Head
+	thin     thinner
+	shedding shedder
+	legacy   legacies
 	// legacyErrors are the files that could not be attached; set by Open.
 	legacyErrors map[string]error
 	metrics      *metrics

@@ -34,6 +34,9 @@ func (db *DB) Health() Health {
 	if p := db.compact.Pressure(); p != "" {
 		reason("%s", p)
 	}
+	full, refuses := db.diskReasons()
+	h.Reasons = append(h.Reasons, full...)
+	h.CanStore = h.CanStore && !refuses
 	if db.ready.Load() && !db.closed.Load() {
 		st := db.head.Stats()
 		h.HeadRecords, h.HeadBytes, h.Rows, h.Oldest = st.Records, st.Bytes+st.Inflight, st.Records, st.Oldest

@@ -15,6 +15,7 @@ type legacySource struct {
 	next func() (*task.Invocation, bool)
 	stop func()
 	row  *task.Invocation // the next; nil at the end
+	name string           // of the file
 	err  error
 }
 
@@ -26,7 +27,7 @@ func (db *DB) openLegacySources(ctx context.Context, files []*legacyFile, q *Que
 		if q.Open || q.OpenBefore != 0 || f.newest < q.From || q.To != 0 && f.oldest >= q.To {
 			continue
 		}
-		s := &legacySource{}
+		s := &legacySource{name: f.Name()}
 		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Limit: 0, Details: q.Details || q.Text != nil,
 			Skip: func(id string, _ uint64) bool { return hidden(id) }}
 		rows := func(yield func(*task.Invocation) bool) {
@@ -51,6 +52,18 @@ func (s *legacySource) advance() {
 		row = nil
 	}
 	s.row = row
+}
+
+// failed names the files that could not be read to the end. Whether it was the
+// reader's time that ran out the caller knows.
+func failed(sources []*legacySource) []string {
+	var names []string
+	for _, s := range sources {
+		if s.err != nil {
+			names = append(names, s.name)
+		}
+	}
+	return names
 }
 
 // inDays reports whether a day holds a row of an id: what is known there is

@@ -109,16 +109,17 @@ func (db *DB) walk(ctx context.Context, q Query, hint int, fn func(*task.Invocat
 	defer view.Release()
 	files, done := db.legacy.use()
 	defer done()
-	err := db.walkIn(ctx, &snap, view, files, q, hint, fn)
-	return view.Unreadable(), err
+	unreadable, err := db.walkIn(ctx, &snap, view, files, q, hint, fn)
+	return append(unreadable, view.Unreadable()...), err
 }
 
-// walkIn is walk over a snapshot and a view.
-func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View, files []*legacyFile, q Query, hint int, fn func(*task.Invocation) (bool, error)) error {
+// walkIn is walk over a snapshot and a view. It returns the names of legacy
+// files that could not be read.
+func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View, files []*legacyFile, q Query, hint int, fn func(*task.Invocation) (bool, error)) ([]string, error) {
 	m := merger{q: &q, fn: fn, seen: map[string]bool{}, bounded: hint > 0}
 	var err error
 	if m.memory, err = db.memoryRows(ctx, &q, snap, hint); err != nil {
-		return err
+		return nil, err
 	}
 	for _, v := range m.memory {
 		m.seen[v.TaskID] = true
@@ -135,7 +136,10 @@ func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View
 	if err == nil && !m.stopped {
 		err = m.rest()
 	}
-	return err
+	if err == nil {
+		err = ctx.Err()
+	}
+	return failed(m.legacy), err
 }
 
 // memoryRows collects what the head and the parked file have to offer, in order.
@@ -268,11 +272,6 @@ func (m *merger) rest() error {
 	for m.ahead() != nil {
 		if more, err := m.nextOther(); !more {
 			return err
-		}
-	}
-	for _, s := range m.legacy {
-		if s.err != nil {
-			return s.err
 		}
 	}
 	return nil

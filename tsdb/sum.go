@@ -99,7 +99,7 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 		if s.name != "" {
 			q.TaskNames = []string{s.name}
 		}
-		err := s.db.walkIn(ctx, &s.account.Snapshot, view, s.files, q, 0, func(v *task.Invocation) (bool, error) {
+		unreadable, err := s.db.walkIn(ctx, &s.account.Snapshot, view, s.files, q, 0, func(v *task.Invocation) (bool, error) {
 			if s.name == "" || v.TaskName == s.name { // a name may end in *
 				s.added.Add(v)
 			}
@@ -108,8 +108,9 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		s.unreadable = append(s.unreadable, unreadable...)
 	}
-	s.unreadable = view.Unreadable()
+	s.unreadable = append(s.unreadable, view.Unreadable()...)
 	if s.db.catalog.Moves() != moves {
 		return false, nil
 	}
@@ -291,10 +292,8 @@ func (s *summation) legacyRows(ctx context.Context, view *blocks.View) error {
 				}
 			}
 			from.stop()
-			if from.err != nil {
-				return from.err
-			}
 		}
+		s.unreadable = append(s.unreadable, failed(sources)...)
 	}
-	return nil
+	return ctx.Err()
 }

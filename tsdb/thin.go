@@ -2,6 +2,7 @@ package tsdb
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"daybook/tsdb/task"
 )
@@ -9,7 +10,8 @@ import (
 // thinner leaves out the details of successes of a task of which there are
 // more than rate invocations in a minute of row time.
 type thinner struct {
-	rate int // 0 leaves nothing out
+	rate int         // 0 leaves nothing out
+	bare atomic.Bool // leaves out those of all successes: the disk is nearly full
 
 	mu     sync.Mutex
 	counts map[taskMinute]int
@@ -27,6 +29,9 @@ const maxTaskMinutes = 100_000
 // thin counts an invocation that is being cut and returns it as it is to be
 // stored. Failures always keep everything.
 func (t *thinner) thin(v *task.Invocation) *task.Invocation {
+	if t.bare.Load() && v.State == task.StateSuccess {
+		return withoutDetails(v)
+	}
 	if t.rate == 0 {
 		return v
 	}
@@ -41,6 +46,10 @@ func (t *thinner) thin(v *task.Invocation) *task.Invocation {
 	if n <= t.rate || v.State != task.StateSuccess {
 		return v
 	}
+	return withoutDetails(v)
+}
+
+func withoutDetails(v *task.Invocation) *task.Invocation {
 	bare := *v
 	for _, f := range []struct {
 		text  *string

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -59,7 +60,7 @@ func TestAnalyze(t *testing.T) {
 	}
 	fmt.Fprintf(&lines, `{"task_id":"big","task_name":"shop.big","finished_at":%d,"exception_type":"KeyError","traceback":"%s"}`+"\n", start+9, strings.Repeat("line ", 9000))
 	fmt.Fprintf(&lines, `{"task_id":"elsewhere","task_name":"shop.other","finished_at":%d}`+"\n", start+86400)
-	p.mustPost("/api/v1/invocations", []byte(lines.String()))
+	p.mustPost("/api/v1/invocations", bytes.Split([]byte(strings.TrimSpace(lines.String())), []byte("\n")))
 	cut := func(path string) {
 		t.Helper()
 		if code, body, err := p.do(http.MethodPost, path, nil); err != nil || code != http.StatusOK {

@@ -92,14 +92,33 @@ func (t *Top) findWorst() string {
 
 // shrink lets go of the names beyond the bound.
 func (t *Top) shrink() {
-	for len(t.entries) > TopNames {
-		i, _ := t.find(t.findWorst())
-		t.other += t.entries[i].n
-		t.text -= len(t.entries[i].name)
-		t.entries = slices.Delete(t.entries, i, i+1)
-		t.worst = ""
+	if len(t.entries) > TopNames {
+		t.letGo()
 	}
 	t.dropZeros()
+}
+
+// letGo hashes every name once: a merge may leave twice as many as there is
+// room for.
+func (t *Top) letGo() {
+	var room [2 * TopNames]uint64
+	hashes := room[:0]
+	for i := range t.entries {
+		hashes = append(hashes, task.HashID(t.entries[i].name))
+	}
+	for len(t.entries) > TopNames {
+		worst := 0
+		for i, h := range hashes { // of equal hashes the greater name is behind
+			if h >= hashes[worst] {
+				worst = i
+			}
+		}
+		t.other += t.entries[worst].n
+		t.text -= len(t.entries[worst].name)
+		t.entries = slices.Delete(t.entries, worst, worst+1)
+		hashes = slices.Delete(hashes, worst, worst+1)
+	}
+	t.worst = ""
 }
 
 // dropZeros removes the names that Subtract has emptied. While others were let
@@ -120,7 +139,9 @@ func (t *Top) dropZeros() {
 // Merge adds everything in o, which it does not change.
 func (t *Top) Merge(o *Top) {
 	t.other += o.other
-	missing, i := 0, 0
+	var room [TopNames]entry
+	missing, i := room[:0], 0
+	worst, full := uint64(0), len(t.entries) >= TopNames
 	for j := range o.entries {
 		e := &o.entries[j]
 		for i < len(t.entries) && t.entries[i].name < e.name {
@@ -130,25 +151,33 @@ func (t *Top) Merge(o *Top) {
 			t.entries[i].n += e.n
 			continue
 		}
-		missing++
+		// Behind the worst of a full Top there is no room, whatever else comes.
+		if full {
+			if worst == 0 {
+				worst = task.HashID(t.findWorst())
+			}
+			if task.HashID(e.name) > worst {
+				t.other += e.n
+				continue
+			}
+		}
+		missing = append(missing, *e)
 	}
-	if missing > 0 {
-		t.mergeMissing(o.entries, missing)
+	if len(missing) > 0 {
+		t.mergeMissing(missing)
 	}
 	t.shrink()
 }
 
-func (t *Top) mergeMissing(o []entry, missing int) {
+// mergeMissing inserts names that t does not have.
+func (t *Top) mergeMissing(o []entry) {
 	i := len(t.entries) - 1
-	t.entries = slices.Grow(t.entries, missing)[:len(t.entries)+missing]
+	t.entries = slices.Grow(t.entries, len(o))[:len(t.entries)+len(o)]
 	w := len(t.entries) - 1
-	for j := len(o) - 1; w > i; j-- {
+	for j := len(o) - 1; j >= 0; j-- {
 		for i >= 0 && t.entries[i].name > o[j].name {
 			t.entries[w] = t.entries[i]
 			i, w = i-1, w-1
-		}
-		if i >= 0 && t.entries[i].name == o[j].name {
-			continue // added by Merge
 		}
 		t.entries[w] = o[j]
 		t.text += len(o[j].name)

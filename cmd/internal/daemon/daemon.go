@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/oklog/run"
 
+	"daybook/blocks"
 	"daybook/cmd/internal/api"
 	"daybook/cmd/internal/redact"
 	"daybook/tsdb"
@@ -34,6 +36,10 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	level.Info(logger).Log(append([]any{"msg", "starting daybook"}, keyvals(c.Build)...)...)
 
 	// ---- the database
+	// Before the first file is opened: it changes the environment.
+	if err := blocks.UseTempDir(filepath.Join(c.Storage.Dir, "tmp")); err != nil {
+		return err
+	}
 	c.Storage.Logger = logger
 	metrics := newRegistry(c.Build)
 	c.Storage.Metrics = metrics

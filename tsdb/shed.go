@@ -1,0 +1,122 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"daybook/head"
+)
+
+// ErrDiskFull is returned by Append when the disk has no room for what it
+// would store: nothing of the call was stored; try later.
+var ErrDiskFull = errors.New("the disk is full")
+
+// maxReserve is what ingest leaves free: room to cut, to checkpoint the log and
+// to shut down, all of which need some before they give some back. Small disks
+// keep a sixteenth.
+const maxReserve = 64 << 20
+
+// shedNote is how often a refusal is logged and its gap grows.
+const shedNote = time.Second
+
+// shedder knows of refusals for want of disk space.
+type shedder struct {
+	mu    sync.Mutex
+	since int64 // the first refusal of this time, microseconds; 0 if there is none
+	lines int64
+	noted time.Time
+}
+
+// diskRoom is what is free, and what has to be for so many more bytes of log:
+// what the head holds has to fit into the days as well, where it takes about
+// half of what it takes in memory.
+func (db *DB) diskRoom(bytes int64) (free, need int64, err error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(db.opts.Dir, &st); err != nil {
+		return 0, 0, err
+	}
+	_, held := db.head.Size()
+	return int64(st.Bavail) * st.Bsize, min(maxReserve, int64(st.Blocks)*st.Bsize/16) + held/2 + bytes, nil
+}
+
+// shed refuses what the disk has no room for, before it is in memory and
+// pushes out what was acknowledged. Where deleting past days does not help,
+// the details of successes go first.
+func (db *DB) shed(ctx context.Context, records [][]byte) error {
+	var bytes int64
+	for _, r := range records {
+		bytes += int64(len(r))
+	}
+	free, need, err := db.diskRoom(bytes)
+	if err != nil {
+		return nil // the log will tell
+	}
+	stuck := db.opts.DiskUsage == 0 || db.compact.Pressure() != ""
+	db.thin.bare.Store(stuck && free < 2*need)
+	if free >= need {
+		db.shedding.end()
+		return nil
+	}
+	if _, held := db.head.Size(); free >= need-held/2 { // cutting gives enough back
+		fits, err := db.waitFor(ctx, func() bool {
+			free, need, err := db.diskRoom(bytes)
+			return err != nil || free >= need
+		})
+		if fits || err != nil {
+			return err
+		}
+	}
+	db.noteShed(int64(len(records)), free, need)
+	return fmt.Errorf("%w: %d bytes are free, and storing this takes %d", ErrDiskFull, free, need)
+}
+
+// noteShed records what was refused as a gap.
+func (db *DB) noteShed(lines, free, need int64) {
+	now := db.opts.Now()
+	s := &db.shedding
+	s.mu.Lock()
+	if s.since == 0 {
+		s.since = now.UnixMicro()
+	}
+	s.lines += lines
+	gap := head.Gap{Source: "disk", Cause: "disk full", From: s.since, To: now.UnixMicro()} // no count: clients try again
+	note := now.Sub(s.noted) >= shedNote
+	if note {
+		s.noted = now
+	}
+	refused := s.lines
+	s.mu.Unlock()
+	if note {
+		db.head.AddGap(gap)
+		level.Warn(db.logger).Log("msg", "the disk is full: requests are refused", "free_bytes", free, "needed_bytes", need, "refused_lines", refused)
+	}
+}
+
+// end says that requests are taken again.
+func (s *shedder) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since, s.lines, s.noted = 0, 0, time.Time{}
+}
+
+// diskReasons says what Append does for want of disk space, and whether it
+// refuses.
+func (db *DB) diskReasons() (reasons []string, refuses bool) {
+	if db.readOnly || !db.ready.Load() || db.closed.Load() {
+		return nil, false
+	}
+	free, need, err := db.diskRoom(0)
+	if err == nil && free < need {
+		reasons, refuses = append(reasons, fmt.Sprintf("the disk is full: requests are refused until %d bytes are free, %d are", need, free)), true
+	}
+	if db.thin.bare.Load() {
+		reasons = append(reasons, "the disk is nearly full: args, kwargs and result of successes are left out")
+	}
+	return reasons, refuses
+}
