@@ -30,6 +30,17 @@ type Cut struct {
 	Entry any // the head's own
 }
 
+// Outcome is how a cut ended.
+type Outcome int
+
+// The outcomes of a cut. Unfinished: the rows are in their day, but what they
+// supersede elsewhere is still there; the head keeps them until the next cut.
+const (
+	NotStored Outcome = iota
+	Stored
+	Unfinished
+)
+
 // Head is what compact sees of the head.
 type Head interface {
 	// Ready returns up to limit rows that are to be cut into days, settled
@@ -39,10 +50,10 @@ type Head interface {
 	Idle(limit int) []Row
 	// BeginCut takes those rows that have not changed and logs that they are cut.
 	BeginCut(day task.Day, rows []Row, logged bool) Cut
-	// Sync makes the log durable.
-	Sync() error
+	// SyncCut makes a cut's record durable.
+	SyncCut(c Cut) error
 	// FinishCut lets the rows go, if they were stored.
-	FinishCut(c Cut, stored bool)
+	FinishCut(c Cut, end Outcome)
 	// LogFloor makes a raised retention floor durable; Floor tells it.
 	LogFloor(day task.Day) error
 	Floor() task.Day
@@ -61,7 +72,11 @@ type Options struct {
 	DiskUsage     float64       // percent of the file system in use at which days go; 0 is no limit
 	By            string        // who seals: name and version
 	Observer      Observer      // told of what was done; its fields may be nil
-	LastSeen      time.Time     // when the clock was last seen by a daemon here; zero if never
+	// Step, if not nil, is called before a step that a crash may prevent; its
+	// error fails the step. For tests. The steps: "leave", the deleting of what a
+	// cut has superseded.
+	Step     func(step string) error
+	LastSeen time.Time // when the clock was last seen by a daemon here; zero if never
 }
 
 // Observer is told of what was done, for metrics. Nil functions are not called.
@@ -98,6 +113,7 @@ type Compactor struct {
 
 	mu         sync.Mutex // no I/O under it
 	days       map[task.Day]*day
+	highest    map[task.Day]int // generation that was ever named in days/, readable or not: no path is used twice
 	nextSeq    int
 	unreadable map[string]error
 	guard      clockGuard
@@ -112,7 +128,6 @@ type day struct {
 	live    *blocks.Live
 	lastCut time.Time
 	sealing bool
-	highest int // the highest generation among the names in days/, readable or not
 }
 
 // Parked is the file of parked open invocations; nil if there is none, which

@@ -117,7 +117,7 @@ func (c *Compactor) whereStored(ctx context.Context, rows []Row) (map[string]blo
 func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, where map[string]blocks.Stored, logged bool) (n int64, err error) {
 	if d < h.Floor() {
 		cut := h.BeginCut(d, rows, logged) // expired: let go without being stored
-		h.FinishCut(cut, true)
+		h.FinishCut(cut, Stored)
 		return int64(len(cut.Rows)), nil
 	}
 	began := time.Now()
@@ -126,14 +126,14 @@ func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, 
 		return 0, err
 	}
 	cut := h.BeginCut(d, rows, logged)
-	stored := false
-	defer func() { h.FinishCut(cut, stored) }()
+	end := NotStored
+	defer func() { h.FinishCut(cut, end) }()
 	if len(cut.Rows) == 0 {
 		return 0, nil
 	}
 	batch, leave, parked := c.batch(d, cut, where)
 	if logged {
-		if err := h.Sync(); err != nil {
+		if err := h.SyncCut(cut); err != nil {
 			return 0, fmt.Errorf("logging the cut: %w", err)
 		}
 	}
@@ -149,10 +149,16 @@ func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, 
 	c.mu.Lock()
 	c.days[d].lastCut = c.opts.Now()
 	c.mu.Unlock()
-	if err := c.leaveOld(ctx, cut.ID, leave, parked); err != nil {
+	end = Unfinished
+	if c.opts.Step != nil {
+		if err := c.opts.Step("leave"); err != nil {
+			return 0, err
+		}
+	}
+	if err := c.leaveOld(context.WithoutCancel(ctx), cut.ID, leave, parked); err != nil {
 		return 0, err // still in the head, which hides the old rows; the next cut does it again
 	}
-	stored = true
+	end = Stored
 	c.opts.Observer.Cut(int64(len(cut.Rows)), time.Since(began))
 	level.Debug(c.logger).Log("msg", "cut", "day", d, "rows", len(cut.Rows), "cut", cut.ID)
 	return int64(len(cut.Rows)), nil
@@ -237,13 +243,15 @@ func (c *Compactor) Park(ctx context.Context, h Head, n int, logged bool) (int, 
 	c.act.Lock()
 	defer c.act.Unlock()
 	cut := h.BeginCut(Parked, h.Idle(n), logged)
-	stored := false
-	defer func() { h.FinishCut(cut, stored) }()
+	end := NotStored
+	defer func() { h.FinishCut(cut, end) }()
 	if len(cut.Rows) == 0 {
 		return 0, nil
 	}
+	// A query that has them in its snapshot may meet them again, changed.
+	c.opts.Catalog.NoteMove()
 	if logged {
-		if err := h.Sync(); err != nil {
+		if err := h.SyncCut(cut); err != nil {
 			return 0, fmt.Errorf("logging what is parked: %w", err)
 		}
 	}
@@ -254,7 +262,7 @@ func (c *Compactor) Park(ctx context.Context, h Head, n int, logged bool) (int, 
 	if err := c.parked.Put(ctx, cut.ID, invs); err != nil {
 		return 0, fmt.Errorf("parking %d open invocations: %w", len(invs), err)
 	}
-	stored = true
+	end = Stored
 	level.Debug(c.logger).Log("msg", "parked open invocations", "rows", len(invs))
 	return len(invs), nil
 }

@@ -28,7 +28,7 @@ func dirsOf(root string) dirs {
 // crash has left (see the package documentation) and fills the catalog.
 func Open(o Options) (c *Compactor, err error) {
 	o.Observer.defaults()
-	c = &Compactor{opts: o, logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, unreadable: map[string]error{}}
+	c = &Compactor{opts: o, logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, unreadable: map[string]error{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -90,7 +90,6 @@ func (c *Compactor) openSealed() error {
 		return err
 	}
 	byDay := map[task.Day][]*blocks.Sealed{}
-	highest := map[task.Day]int{}
 	for _, e := range entries {
 		path := filepath.Join(c.dirs.days, e.Name())
 		if strings.HasSuffix(e.Name(), ".sha256") {
@@ -101,7 +100,7 @@ func (c *Compactor) openSealed() error {
 			c.leaveOut(path, errors.New("not the name of a day file"))
 			continue
 		}
-		highest[d] = max(highest[d], gen)
+		c.highest[d] = max(c.highest[d], gen)
 		s, err := blocks.OpenSealed(path)
 		if err != nil {
 			c.leaveOut(path, err)
@@ -111,7 +110,7 @@ func (c *Compactor) openSealed() error {
 	}
 	for d, gens := range byDay {
 		slices.SortFunc(gens, func(a, b *blocks.Sealed) int { return b.Generation() - a.Generation() })
-		c.days[d] = &day{sealed: gens[0], highest: highest[d]}
+		c.days[d] = &day{sealed: gens[0]}
 		for _, old := range gens[1:] {
 			if err := old.Close(); err != nil {
 				return err

@@ -188,6 +188,11 @@ func (c *Compactor) offer(s space) []offer {
 		days = append(days, o)
 	}
 	slices.SortFunc(days, func(a, b offer) int { return cmp.Compare(a.day, b.day) })
+	for d, x := range c.days { // deleting a newer day would raise the floor above it
+		if x.sealing {
+			days = slices.DeleteFunc(days, func(o offer) bool { return o.day > d })
+		}
+	}
 	return append(out, days...)
 }
 

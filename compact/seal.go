@@ -42,7 +42,8 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
 		return nil
 	}
 	x.sealing = true
-	live, old, gen := x.live, x.sealed, x.highest+1
+	c.highest[d]++ // also if it fails: what came of it may lie there
+	live, old, gen := x.live, x.sealed, c.highest[d]
 	c.mu.Unlock()
 	c.act.Unlock()
 	defer func() {
@@ -58,9 +59,7 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
 	c.act.Lock()
 	c.mu.Lock()
 	x.sealed, x.live = sealed, nil
-	if sealed != nil {
-		x.highest = gen
-	} else {
+	if sealed == nil {
 		delete(c.days, d)
 	}
 	c.mu.Unlock()
@@ -89,10 +88,26 @@ func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks
 		return nil, os.Remove(tmp)
 	}
 	path, err := blocks.PublishSealed(tmp, c.dirs.days, d, gen)
-	if err != nil {
-		return nil, err
+	if err != nil && path == "" {
+		return nil, errors.Join(err, removeIfThere(tmp))
 	}
-	return blocks.OpenSealed(path)
+	if err != nil { // it is there, whole; verify notes that it has no checksum
+		level.Warn(c.logger).Log("msg", "writing the checksum of a sealed day", "day", d, "err", err)
+	}
+	sealed, err := blocks.OpenSealed(path)
+	if err != nil {
+		// The live file still has everything. Left there, this one would hide
+		// at the next start what is cut into the live file from now on.
+		return nil, errors.Join(err, blocks.RemoveSealed(path))
+	}
+	return sealed, nil
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // retire deletes files that a sealed file has replaced, when no reader holds

@@ -37,7 +37,7 @@ func (h *Head) Account() Account {
 	defer h.mu.RUnlock()
 	a := Account{Snapshot: Snapshot{Invs: append([]*task.Invocation(nil), h.invs...), h: h, seq: h.seq, bytes: h.bytes}, NextCut: h.nextCut}
 	for e := range h.stored {
-		a.Stored = append(a.Stored, e.row)
+		a.Stored = append(a.Stored, e.rows...)
 	}
 	for c := range h.active {
 		x := ActiveCut{ID: c.ID, Day: c.Day}

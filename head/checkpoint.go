@@ -48,14 +48,24 @@ func (h *Head) SetFloor(day task.Day) {
 // LogFloor raises the floor and makes it durable, before anything is deleted.
 func (h *Head) LogFloor(day task.Day) error {
 	h.mu.Lock()
-	if day <= h.floor {
+	h.floor = max(h.floor, day)
+	if h.floor <= h.loggedFloor {
 		h.mu.Unlock()
 		return nil
 	}
-	h.floor = day
-	h.log.Enqueue(encodeState(h.nextCut, day))
+	day = h.floor
+	ticket := h.log.Enqueue(encodeState(h.nextCut, day))
 	h.mu.Unlock()
-	return h.log.Sync()
+	if err := h.log.Wait(ticket); err != nil {
+		return err
+	}
+	if err := h.log.Sync(); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.loggedFloor = max(h.loggedFloor, day)
+	return nil
 }
 
 // Floor is the retention floor.

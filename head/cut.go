@@ -50,7 +50,7 @@ func (h *Head) Idle(limit int) []Candidate {
 	defer h.mu.RUnlock()
 	var out []Candidate
 	for e := h.open.first; e != nil && len(out) < limit; e = e.next {
-		if !e.cutting && e.row == nil {
+		if !e.cutting && len(e.rows) == 0 {
 			out = append(out, candidate(e, e.inv))
 		}
 	}
@@ -58,7 +58,7 @@ func (h *Head) Idle(limit int) []Candidate {
 }
 
 func candidate(e *entry, v *task.Invocation) Candidate {
-	return Candidate{Inv: v, Based: e.row != nil || e.unresolved, Parked: e.parked, entry: e, orig: e.inv}
+	return Candidate{Inv: v, Based: len(e.rows) > 0 || e.unresolved, Parked: e.parked, entry: e, orig: e.inv}
 }
 
 // Cut is a cut that has begun.
@@ -70,8 +70,11 @@ type Cut struct {
 }
 
 // BeginCut takes those candidates that have not changed since, gives the cut
-// its id and enqueues its record. The record must be on disk (Sync) before the
-// day's transaction. While the head replays its log, logged is false: the
+// its id and enqueues its record. The record must be on disk (SyncCut) before
+// the day's transaction. It does not name ids of which something is stored
+// elsewhere: that has to be deleted after the transaction, and a replay that
+// finds these ids still in the head, and their rows in two places, does it
+// again. While the head replays its log, logged is false: the
 // record would stand behind events that are not replayed yet.
 func (h *Head) BeginCut(day task.Day, cs []Candidate, logged bool) *Cut {
 	h.mu.Lock()
@@ -85,9 +88,11 @@ func (h *Head) BeginCut(day task.Day, cs []Candidate, logged bool) *Cut {
 		}
 		x.entry.cutting = true
 		c.Candidates = append(c.Candidates, x)
-		ids = append(ids, x.Inv.TaskID)
+		if !x.Based && !x.Parked {
+			ids = append(ids, x.Inv.TaskID)
+		}
 	}
-	if len(ids) > 0 {
+	if len(c.Candidates) > 0 {
 		h.active[c] = struct{}{}
 	}
 	if logged && len(ids) > 0 {
@@ -96,29 +101,59 @@ func (h *Head) BeginCut(day task.Day, cs []Candidate, logged bool) *Cut {
 	return c
 }
 
+// SyncCut makes a cut's record, and all before it, durable, whatever the policy.
+func (h *Head) SyncCut(c *Cut) error {
+	if err := h.log.Wait(c.Ticket); err != nil {
+		return err
+	}
+	return h.log.Sync()
+}
+
 // Sync makes everything enqueued so far durable, whatever the policy.
 func (h *Head) Sync() error { return h.log.Sync() }
 
+// Outcome is how a cut ended.
+type Outcome int
+
+const (
+	// NotStored: nothing of the cut is in its day.
+	NotStored Outcome = iota
+	// Stored: the cut is done.
+	Stored
+	// Unfinished: the rows are in their day, but what they supersede elsewhere
+	// is still there. The entries stay, and hide it, until the next cut.
+	Unfinished
+)
+
 // FinishCut ends a cut. If it was stored, what has not changed meanwhile is
 // forgotten; what has, stays and knows that a row of it is stored.
-func (h *Head) FinishCut(c *Cut, stored bool) {
+func (h *Head) FinishCut(c *Cut, end Outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.active, c)
-	if stored {
+	if end != NotStored {
 		h.gen++
 	}
 	for _, x := range c.Candidates {
 		e := x.entry
 		e.cutting = false
 		switch {
-		case !stored || e.list == nil:
+		case end == NotStored || e.list == nil:
+		case end == Unfinished:
+			// The row in the same day is replaced, those in others are still there.
+			rows := []*task.Invocation{x.Inv}
+			for _, old := range e.rows {
+				if old.Day() != c.Day {
+					rows = append(rows, old)
+				}
+			}
+			h.setRows(e, rows)
 		case e.inv == x.orig:
 			h.remove(e)
 		case c.Day == Parked:
 			e.parked = true
 		default:
-			h.setRow(e, x.Inv)
+			h.setRows(e, []*task.Invocation{x.Inv})
 			e.parked = false
 		}
 	}

@@ -26,21 +26,22 @@ type Head struct {
 
 	inflight atomic.Int64 // bytes reserved for bodies that are being decoded
 
-	mu       sync.RWMutex // before the log's own lock, which Enqueue takes; no I/O under it
-	byID     map[string]*entry
-	slots    []*entry           // dense, for snapshots
-	invs     []*task.Invocation // invs[i] is slots[i].inv
-	open     list               // by the arrival of the last event
-	done     list               // finished or given up, the same
-	bytes    int64
-	seq      uint64
-	gen      uint64 // counts what has left the head for a file
-	nextCut  uint64
-	floor    task.Day
-	gaps     map[gapKey]Gap
-	reserved int64               // entries promised to a request that is all or none
-	stored   map[*entry]struct{} // entries of which a day holds a row
-	active   map[*Cut]struct{}   // cuts that have begun
+	mu          sync.RWMutex // before the log's own lock, which Enqueue takes; no I/O under it
+	byID        map[string]*entry
+	slots       []*entry           // dense, for snapshots
+	invs        []*task.Invocation // invs[i] is slots[i].inv
+	open        list               // by the arrival of the last event
+	done        list               // finished or given up, the same
+	bytes       int64
+	seq         uint64
+	gen         uint64 // counts what has left the head for a file
+	nextCut     uint64
+	floor       task.Day
+	loggedFloor task.Day // what of it is durable
+	gaps        map[gapKey]Gap
+	reserved    int64               // entries promised to a request that is all or none
+	stored      map[*entry]struct{} // entries of which a day holds a row
+	active      map[*Cut]struct{}   // cuts that have begun
 }
 
 type gapKey struct {
@@ -56,24 +57,24 @@ type entry struct {
 	touched    int64  // arrival of the last event, microseconds
 	since      uint64 // sequence number of its insertion
 	slot       int
-	row        *task.Invocation // the row that a day holds of this id, if it is known
-	parked     bool             // the parked file holds a row of this id
-	unresolved bool             // replayed; whether a row is stored is not known yet
-	cutting    bool             // part of a cut that has begun
+	rows       []*task.Invocation // what days hold of this id; more than one while a move is unfinished
+	parked     bool               // the parked file holds a row of this id
+	unresolved bool               // replayed; whether a row is stored is not known yet
+	cutting    bool               // part of a cut that has begun
 	list       *list
 	prev, next *entry
 }
 
 // New makes a Head over a log. Replay the log before anything else.
 func New(log *wal.Log, o Options) *Head {
-	return &Head{opts: o, log: log, byID: map[string]*entry{}, gaps: map[gapKey]Gap{}, stored: map[*entry]struct{}{}, active: map[*Cut]struct{}{}, nextCut: 1, floor: -1 << 30}
+	return &Head{opts: o, log: log, byID: map[string]*entry{}, gaps: map[gapKey]Gap{}, stored: map[*entry]struct{}{}, active: map[*Cut]struct{}{}, nextCut: 1, floor: -1 << 30, loggedFloor: -1 << 30}
 }
 
 // Base is what is stored of an id that is new to the head.
 type Base struct {
-	Inv    *task.Invocation // all that is stored, merged; nil if nothing is
-	Row    *task.Invocation // what days hold of it; nil if none does
-	Parked bool             // the parked file holds a row of it
+	Inv    *task.Invocation   // all that is stored, merged; nil if nothing is
+	Rows   []*task.Invocation // what days hold of it
+	Parked bool               // the parked file holds a row of it
 }
 
 // Missing returns those ids that the head does not hold, without repetition,
@@ -159,7 +160,7 @@ func (h *Head) apply(e *entry, v *task.Invocation, base Base, now int64) {
 	if e == nil {
 		h.seq++
 		e = &entry{since: h.seq, slot: len(h.slots), parked: base.Parked}
-		h.setRow(e, base.Row)
+		h.setRows(e, base.Rows)
 		h.byID[merged.TaskID] = e
 		h.slots = append(h.slots, e)
 		h.invs = append(h.invs, merged)
@@ -183,9 +184,9 @@ func (h *Head) set(e *entry, v *task.Invocation, now int64) {
 	}
 }
 
-// setRow notes which row a day holds of e. The caller holds mu.
-func (h *Head) setRow(e *entry, row *task.Invocation) {
-	if e.row = row; row != nil {
+// setRows notes which rows days hold of e. The caller holds mu.
+func (h *Head) setRows(e *entry, rows []*task.Invocation) {
+	if e.rows = rows; len(rows) > 0 {
 		h.stored[e] = struct{}{}
 	} else {
 		delete(h.stored, e)
@@ -267,6 +268,13 @@ func (h *Head) Stats() Stats {
 		}
 	}
 	return st
+}
+
+// Held returns the bytes of the entries, without what is reserved.
+func (h *Head) Held() int64 {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.bytes
 }
 
 // Size returns the number of entries and their bytes, reserved ones included.

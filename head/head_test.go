@@ -104,7 +104,7 @@ func TestReplayIsExact(t *testing.T) {
 				v := event(fmt.Sprint("id", r.IntN(25)), task.States[r.IntN(len(task.States))], base+int64(r.IntN(100))*second)
 				var b Base
 				if row, ok := s.rows[v.TaskID]; ok {
-					b = Base{Inv: &row, Row: &row}
+					b = Base{Inv: &row, Rows: []*task.Invocation{&row}}
 				}
 				if a := add(t, h, v, b); a.N != 1 {
 					t.Fatalf("seed %d: %+v", seed, a)
@@ -124,7 +124,7 @@ func TestReplayIsExact(t *testing.T) {
 					}
 					s.apply(cut)
 				}
-				h.FinishCut(cut, stored)
+				h.FinishCut(cut, map[bool]Outcome{true: Stored}[stored])
 			case 2:
 				if err := h.Checkpoint(); err != nil {
 					t.Fatal(err)
@@ -142,7 +142,7 @@ func TestReplayIsExact(t *testing.T) {
 				for _, id := range h.Unresolved(1000) {
 					var b Base
 					if row, ok := s.rows[id]; ok {
-						b = Base{Inv: &row, Row: &row}
+						b = Base{Inv: &row, Rows: []*task.Invocation{&row}}
 					}
 					h.Resolve(id, b, b.Inv != nil)
 				}
@@ -279,7 +279,7 @@ func TestReplayStaysUnderTheCaps(t *testing.T) {
 		}
 		x := h.BeginCut(task.DayOf(c.now().UnixMicro()), h.Ready(true, 1000), false)
 		cut += len(x.Candidates)
-		h.FinishCut(x, true)
+		h.FinishCut(x, Stored)
 		return nil
 	})
 	if n, _ := h.Size(); cut+int(n) != 500 {
@@ -323,7 +323,7 @@ func TestStaleBaseIsRefused(t *testing.T) {
 	add(t, h, event("x", task.StateStarted, at), Base{})
 	_, gen := h.Missing([]string{"y"})
 	cut := h.BeginCut(0, h.Idle(1), true)
-	h.FinishCut(cut, true)
+	h.FinishCut(cut, Stored)
 	v := event("x", task.StateSuccess, at+1)
 	a := h.Append([]*task.Invocation{v}, [][]byte{EncodeEvent(v)}, map[string]Base{"x": {}}, gen, false)
 	if a.N != 0 || !a.Unresolved {

@@ -137,7 +137,7 @@ func (h *Head) Resolve(id string, b Base, covered bool) {
 		return
 	}
 	e.unresolved, e.parked = false, b.Parked
-	h.setRow(e, b.Row)
+	h.setRows(e, b.Rows)
 	if b.Inv == nil {
 		return
 	}

@@ -1,6 +1,8 @@
 package tsdb
 
 import (
+	"errors"
+
 	"daybook/compact"
 	"daybook/head"
 	"daybook/tsdb/task"
@@ -25,7 +27,6 @@ func rowsOf(cs []head.Candidate) []compact.Row {
 
 func (c cuttable) Ready(all bool, limit int) []compact.Row { return rowsOf(c.h.Ready(all, limit)) }
 func (c cuttable) Idle(limit int) []compact.Row            { return rowsOf(c.h.Idle(limit)) }
-func (c cuttable) Sync() error                             { return c.h.Sync() }
 func (c cuttable) LogFloor(d task.Day) error               { return c.h.LogFloor(d) }
 func (c cuttable) Floor() task.Day                         { return c.h.Floor() }
 
@@ -46,8 +47,16 @@ func (c cuttable) BeginCut(d task.Day, rows []compact.Row, logged bool) compact.
 	return out
 }
 
-func (c cuttable) FinishCut(cut compact.Cut, stored bool) {
+func (c cuttable) SyncCut(cut compact.Cut) error {
+	x, ok := cut.Entry.(*head.Cut)
+	if !ok {
+		return errors.New("not a cut of this head")
+	}
+	return c.h.SyncCut(x)
+}
+
+func (c cuttable) FinishCut(cut compact.Cut, end compact.Outcome) {
 	if x, ok := cut.Entry.(*head.Cut); ok {
-		c.h.FinishCut(x, stored)
+		c.h.FinishCut(x, map[compact.Outcome]head.Outcome{compact.Stored: head.Stored, compact.Unfinished: head.Unfinished}[end])
 	}
 }

@@ -33,7 +33,9 @@ func (db *DB) Reserve(bytes int64) (release func(), err error) {
 		if ok, err := db.waitFor(context.Background(), fits); ok || err != nil {
 			return func() { db.head.ReleaseBytes(bytes) }, err
 		}
-		if db.opts.OnOverflow == OverflowReject || db.dropOldest() == nil {
+		// Where other bodies take up the room, dropping records would not help.
+		helps := db.head.Held()+bytes > db.opts.HeadMaxBytes
+		if db.opts.OnOverflow == OverflowReject || !helps || db.dropOldest() == nil {
 			return nil, ErrOverloaded
 		}
 	}
@@ -206,7 +208,7 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records [][]by
 			return err
 		}
 	}
-	if records, bytes := db.head.Size(); records >= db.opts.HeadMaxRecords/2 || bytes >= db.opts.HeadMaxBytes/2 {
+	if records, bytes := db.head.Size(); records >= db.opts.HeadMaxRecords/2 || bytes >= db.opts.HeadMaxBytes/2 || db.walFull() {
 		db.hurry()
 	}
 	if err := db.head.Wait(last.Ticket); err != nil {
@@ -292,8 +294,11 @@ func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.B
 	for _, id := range ids {
 		var b head.Base
 		if r, ok := rows[id]; ok {
-			row := r.Invocation
-			b.Inv, b.Row = &row, &row
+			merged := r.Invocation
+			b.Inv = &merged
+			for i := range r.Rows {
+				b.Rows = append(b.Rows, &r.Rows[i])
+			}
 			where[id] = r.Where
 		}
 		if p, ok := parked[id]; ok {

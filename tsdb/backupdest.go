@@ -24,6 +24,20 @@ const (
 	backupUnfinished = "unfinished-backup"
 )
 
+// copiedLock is what the LOCK file of a copy says, where a daemon writes its
+// number. Its time is that of the copy: a daemon that is started on it takes
+// it as when the clock was last seen, and reports the time since as a gap.
+const copiedLock = "a copy\n"
+
+func writeCopiedLock(path string, at time.Time) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(copiedLock)
+	return errors.Join(err, f.Close(), os.Chtimes(path, at, at))
+}
+
 // checkBackup refuses directories between which no backup is possible. It
 // changes nothing.
 func checkBackup(dir, dest string) error {
@@ -127,7 +141,6 @@ func openDest(dir, source string) (d *dest, err error) {
 	if err := d.create(); err != nil {
 		return nil, fmt.Errorf("creating the destination: %w", err)
 	}
-	// A daemon writes its number into the file; a backup leaves it empty.
 	if d.lock, err = os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o644); err != nil {
 		return nil, fmt.Errorf("locking the destination: %w", err)
 	}
@@ -142,11 +155,11 @@ func openDest(dir, source string) (d *dest, err error) {
 		}
 		return d, fmt.Errorf("locking the destination %s: %w", dir, err)
 	}
-	fi, err := d.lock.Stat()
+	told, err := os.ReadFile(d.lock.Name())
 	if err != nil {
 		return d, err
 	}
-	d.served = fi.Size() > 0
+	d.served = len(told) > 0 && string(told) != copiedLock
 	text, err := os.ReadFile(d.path(backupMarker))
 	if err != nil || strings.Contains(string(text), markCompleted) {
 		return d, err

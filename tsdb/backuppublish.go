@@ -38,12 +38,10 @@ func (d *dest) publish(stage string, k *compact.Capture, o BackupOptions, res *B
 	if err := d.tidy(k, o.Prune, res); err != nil {
 		return err
 	}
-	if d.served {
-		if err := d.lock.Truncate(0); err != nil {
-			return err
-		}
-		d.served = false
+	if err := writeCopiedLock(d.path("LOCK"), o.Now()); err != nil {
+		return err
 	}
+	d.served = false
 	if err := errors.Join(d.unflag(), d.mark(o.Now())); err != nil {
 		return err
 	}

@@ -68,6 +68,9 @@ func (db *DB) fillSnapshot(ctx context.Context, stage string) (err error) {
 	if err := head.writeLog(ctx, filepath.Join(stage, "wal"), db.headOptions()); err != nil {
 		return err
 	}
+	if err := writeCopiedLock(filepath.Join(stage, "LOCK"), db.opts.Now()); err != nil {
+		return err
+	}
 	return compact.SyncDir(stage)
 }
 

@@ -60,29 +60,18 @@ func (db *DB) Count(ctx context.Context, q CountQuery) (Count, error) {
 		return Count{}, err
 	}
 	defer db.metrics.timed("count")()
-	t, err := newTally(q)
-	if err != nil {
-		return Count{}, err
-	}
+	var t *countTally
 	var unreadable []string
-	if q.rolls() {
-		to := q.To
-		if to == 0 {
-			to = task.MaxMicros + 1
+	var err error
+	for try := 1; ; try++ { // as Select does
+		moves := db.catalog.Moves()
+		if t, err = newTally(q); err != nil {
+			return Count{}, err
 		}
-		name := ""
-		if len(q.TaskNames) == 1 {
-			name = q.TaskNames[0]
+		unreadable, err = db.countOnce(ctx, q, t)
+		if err != nil || db.catalog.Moves() == moves || try == moveTries {
+			break
 		}
-		var set *rollup.Set
-		if set, unreadable, err = db.sum(ctx, q.From, to, q.Step, name); err == nil {
-			t.addSet(set)
-		}
-	} else {
-		unreadable, err = db.walk(ctx, Query{Filter: q.Filter, Text: q.Text}, 0, func(v *task.Invocation) (bool, error) {
-			t.add(v)
-			return true, nil
-		})
 	}
 	if err != nil && (ctx.Err() == nil || t.all.total == 0) {
 		return Count{}, err
@@ -91,6 +80,29 @@ func (db *DB) Count(ctx context.Context, q CountQuery) (Count, error) {
 	out.Complete = err == nil
 	out.Coverage = db.coverage(&q.Filter, unreadable)
 	return out, nil
+}
+
+// countOnce adds to a tally what matches.
+func (db *DB) countOnce(ctx context.Context, q CountQuery, t *countTally) (unreadable []string, err error) {
+	if !q.rolls() {
+		return db.walk(ctx, Query{Filter: q.Filter, Text: q.Text}, 0, func(v *task.Invocation) (bool, error) {
+			t.add(v)
+			return true, nil
+		})
+	}
+	to := q.To
+	if to == 0 {
+		to = task.MaxMicros + 1
+	}
+	name := ""
+	if len(q.TaskNames) == 1 {
+		name = q.TaskNames[0]
+	}
+	set, unreadable, err := db.sum(ctx, q.From, to, q.Step, name)
+	if err == nil {
+		t.addSet(set)
+	}
+	return unreadable, err
 }
 
 // rolls reports whether rollups answer the query: they know time, name and state.

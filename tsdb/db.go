@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/go-kit/log"
@@ -41,16 +42,16 @@ type DB struct {
 	closed   atomic.Bool
 	done     atomic.Int64 // bytes of the log replayed
 	total    atomic.Int64
+	trimmed  atomic.Int64 // size of the log after the last checkpoint
 	dropped  atomic.Int64
 	rejected atomic.Int64
 	pressure chan struct{} // asks the cutter to hurry; holds one
 	room     broadcast     // tells that the cutter has made a round
 
-	mu         sync.Mutex
-	storeErr   error // the last attempt to store failed with this; nil if it went well
-	warned     time.Time
-	checkpoint int64 // size of the log after the last checkpoint
-	running    sync.WaitGroup
+	mu       sync.Mutex
+	storeErr error // the last attempt to store failed with this; nil if it went well
+	warned   time.Time
+	running  sync.WaitGroup
 }
 
 // OptionsError is what Open returns for options that cannot work, before it
@@ -70,6 +71,9 @@ func Open(o Options) (db *DB, err error) {
 	o.defaults()
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("creating the data directory: %w", err)
+	}
+	if o.WALMaxBytes == 0 {
+		o.WALMaxBytes = defaultWALMaxBytes(o.Dir)
 	}
 	db = &DB{opts: o, logger: log.With(o.Logger, "component", "tsdb"), pressure: make(chan struct{}, 1)}
 	defer func() {
@@ -107,6 +111,16 @@ func (o *Options) defaults() {
 	}
 }
 
+// defaultWALMaxBytes is 1 GiB, or an eighth of the file system if that is less.
+func defaultWALMaxBytes(dir string) int64 {
+	most := int64(1 << 30)
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err == nil {
+		most = min(most, int64(st.Blocks)*st.Bsize/8)
+	}
+	return most
+}
+
 // poolConns is how many connections answer queries at a time.
 const poolConns = 8
 
@@ -122,7 +136,7 @@ func (db *DB) openFiles() (err error) {
 	}
 	db.compact, err = open(compact.Options{
 		Dir: o.Dir, Logger: o.Logger, Now: o.Now, Catalog: db.catalog, FilterBytes: o.FilterBytes, SealDelay: o.SealDelay,
-		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, LastSeen: db.lastSeen(), Observer: db.metrics.observer(),
+		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, LastSeen: db.lastSeen(), Observer: db.metrics.observer(), Step: o.step,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the day files: %w", err)

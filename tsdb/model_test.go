@@ -2,6 +2,7 @@ package tsdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -71,7 +72,10 @@ type model struct {
 	o    Options
 	want map[string]task.Invocation
 	log  []string // what was done, for a failure
+	fail bool     // a step of the next cut fails
 }
+
+var errStep = errors.New("the test lets this step fail")
 
 func (m *model) did(format string, args ...any) {
 	m.log = append(m.log, fmt.Sprintf(format, args...))
@@ -273,6 +277,7 @@ func (m *model) count() (int64, bool) {
 	view := m.db.catalog.View()
 	defer view.Release()
 	rows, exact := view.Rows()
+	exact = exact && !m.fail
 	n := int64(len(m.db.head.Snapshot().Invs))
 	return rows + n + m.db.compact.Parked().Rows(), exact && n == 0
 }
@@ -317,9 +322,18 @@ func oneOf[T any](r *rand.Rand, xs ...T) T { return xs[r.IntN(len(xs))] }
 // step does one random thing.
 func (m *model) step() {
 	ctx := context.Background()
+	m.fail = m.r.IntN(4) == 0
 	must := func(err error) {
-		if err != nil {
+		if err != nil && !errors.Is(err, errStep) {
 			m.failf("%v", err)
+		}
+		if err != nil {
+			m.did("a step failed")
+			if m.r.IntN(2) == 0 {
+				m.did("crash")
+				m.db.crash(m.t)
+				m.db = start(m.t, m.o)
+			}
 		}
 	}
 	switch m.r.IntN(16) {
@@ -361,6 +375,7 @@ func (m *model) step() {
 		m.db = start(m.t, m.o)
 	case 10:
 		m.did("close and open")
+		m.fail = false
 		must(m.db.Close())
 		m.db = start(m.t, m.o)
 	case 11:
@@ -385,6 +400,12 @@ func TestAgainstModel(t *testing.T) {
 			m.o.OpenTimeout = oneOf(r, 10*time.Hour, 1000*time.Hour)
 			m.o.RetentionTime = oneOf(r, 0, 4*24*time.Hour)
 			m.o.WALSync = "never"
+			m.o.step = func(string) error {
+				if m.fail {
+					return errStep
+				}
+				return nil
+			}
 			m.db = start(t, m.o)
 			defer func() { m.db.Close() }()
 			for range 120 {

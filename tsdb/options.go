@@ -43,7 +43,9 @@ type Options struct {
 	DetailRate    int
 	RetentionTime time.Duration // 0 keeps for ever
 	RetentionSize int64         // bytes of everything under Dir; 0 is no cap
-	DiskUsage     float64       // percent of the file system in use at which the oldest day goes; 0 is no limit
+	// step is compact.Options.Step, for tests.
+	step      func(string) error
+	DiskUsage float64 // percent of the file system in use at which the oldest day goes; 0 is no limit
 }
 
 // DefaultOptions are the defaults of the contract.

@@ -156,6 +156,9 @@ func (db *DB) memoryRows(ctx context.Context, q *Query, snap *head.Snapshot, hin
 		}
 		if q.matches(v) && !snap.Holds(v.TaskID) {
 			row := *v
+			if !q.Details { // a walk without a bound may collect very many
+				row.Args, row.Kwargs, row.Outcome.Result, row.Outcome.ExceptionMessage, row.Outcome.Traceback = "", "", "", "", ""
+			}
 			rows = append(rows, &row)
 			n++
 		}

@@ -16,7 +16,7 @@ import (
 
 // listTries bounds how often a directory is read again because its daemon has
 // changed the set of files meanwhile.
-const listTries = 8
+const listTries = 40
 
 // OpenReadOnly opens a data directory for reading only: one that a daemon is
 // using, a backup, or a directory of copied day files. It takes no lock and

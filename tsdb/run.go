@@ -98,7 +98,7 @@ func (db *DB) replay(ctx context.Context) error {
 			db.storeFailed("writing a checkpoint after the replay", err)
 		}
 	}
-	db.checkpoint = db.wal.Bytes()
+	db.trimmed.Store(db.wal.Bytes())
 	records, _ := db.head.Size()
 	level.Info(db.logger).Log("msg", "replayed the log", "records", res.Records, "head_records", records, "torn_bytes", res.Log.TornBytes, "took", time.Since(began))
 	return nil
@@ -190,21 +190,19 @@ func (db *DB) cutRound(ctx context.Context) (progress bool) {
 		progress = progress || res.Rows > 0
 		return err
 	}
-	err := db.giveUpParked(ctx)
-	if err == nil {
-		err = cut(false)
+	// Each step is tried whatever became of the others: one damaged file must
+	// not keep the rest in memory, nor the log from being trimmed.
+	errs := []error{db.giveUpParked(ctx), cut(false)}
+	if db.fullness() > 0.75 || db.walFull() {
+		errs = append(errs, cut(true))
 	}
-	if err == nil && db.fullness() > 0.75 {
-		err = cut(true)
-	}
-	if err == nil && db.fullness() > 0.5 {
-		var parked int
-		parked, err = db.park(ctx, true)
+	if db.fullness() > 0.5 {
+		parked, err := db.park(ctx, true)
 		progress = progress || parked > 0
+		errs = append(errs, err)
 	}
-	if err == nil {
-		err = db.maybeCheckpoint()
-	}
+	errs = append(errs, db.tighten(ctx), db.maybeCheckpoint())
+	err := errors.Join(errs...)
 	if ctx.Err() == nil {
 		db.storeFailed("cutting", err)
 	}
@@ -257,17 +255,23 @@ func (db *DB) giveUpParked(ctx context.Context) error {
 	return db.head.Wait(a.Ticket)
 }
 
+// walFull reports whether the log has reached its cap and grown since it was
+// last trimmed: what is open alone may be more than the cap.
+func (db *DB) walFull() bool {
+	size := db.wal.Bytes()
+	return size >= db.opts.WALMaxBytes && size-db.trimmed.Load() >= db.opts.WALMaxBytes/4
+}
+
 // maybeCheckpoint trims the log when it has grown.
 func (db *DB) maybeCheckpoint() error {
-	size := db.wal.Bytes()
-	grown := size-db.checkpoint >= checkpointGrowth || db.opts.WALMaxBytes > 0 && size >= db.opts.WALMaxBytes
+	grown := db.wal.Bytes()-db.trimmed.Load() >= checkpointGrowth || db.walFull()
 	if !grown && !db.wal.NeedsCheckpoint() {
 		return nil
 	}
 	if err := db.head.Checkpoint(); err != nil {
 		return fmt.Errorf("writing a checkpoint: %w", err)
 	}
-	db.checkpoint = db.wal.Bytes()
+	db.trimmed.Store(db.wal.Bytes())
 	return nil
 }
 

@@ -29,20 +29,30 @@ const shedNote = time.Second
 type shedder struct {
 	mu    sync.Mutex
 	since int64 // the first refusal of this time, microseconds; 0 if there is none
+	need  int64 // what has to be free for the last one
 	lines int64
 	noted time.Time
 }
 
 // diskRoom is what is free, and what has to be for so many more bytes of log:
 // what the head holds has to fit into the days as well, where it takes about
-// half of what it takes in memory.
+// half of what it takes in memory, and so has what is in the days' WALs.
 func (db *DB) diskRoom(bytes int64) (free, need int64, err error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(db.opts.Dir, &st); err != nil {
 		return 0, 0, err
 	}
 	_, held := db.head.Size()
-	return int64(st.Bavail) * st.Bsize, min(maxReserve, int64(st.Blocks)*st.Bsize/16) + held/2 + bytes, nil
+	return int64(st.Bavail) * st.Bsize, min(maxReserve, int64(st.Blocks)*st.Bsize/16) + held/2 + bytes + db.compact.WALBytes(), nil
+}
+
+// tighten empties the WALs of the live files while there is still room to.
+func (db *DB) tighten(ctx context.Context) error {
+	free, need, err := db.diskRoom(0)
+	if err != nil || free >= 2*need {
+		return nil
+	}
+	return db.compact.Tighten(ctx)
 }
 
 // shed refuses what the disk has no room for, before it is in memory and
@@ -84,7 +94,7 @@ func (db *DB) noteShed(lines, free, need int64) {
 	if s.since == 0 {
 		s.since = now.UnixMicro()
 	}
-	s.lines += lines
+	s.lines, s.need = s.lines+lines, need
 	gap := head.Gap{Source: "disk", Cause: "disk full", From: s.since, To: now.UnixMicro()} // no count: clients try again
 	note := now.Sub(s.noted) >= shedNote
 	if note {
@@ -102,7 +112,7 @@ func (db *DB) noteShed(lines, free, need int64) {
 func (s *shedder) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.since, s.lines, s.noted = 0, 0, time.Time{}
+	s.since, s.need, s.lines, s.noted = 0, 0, 0, time.Time{}
 }
 
 // diskReasons says what Append does for want of disk space, and whether it
@@ -112,6 +122,9 @@ func (db *DB) diskReasons() (reasons []string, refuses bool) {
 		return nil, false
 	}
 	free, need, err := db.diskRoom(0)
+	db.shedding.mu.Lock()
+	need = max(need, db.shedding.need)
+	db.shedding.mu.Unlock()
 	if err == nil && free < need {
 		reasons, refuses = append(reasons, fmt.Sprintf("the disk is full: requests are refused until %d bytes are free, %d are", need, free)), true
 	}

@@ -76,7 +76,11 @@ func (db *DB) verifyAll(ctx context.Context, report func(Finding)) error {
 	view.Release()
 	for _, f := range days {
 		for _, p := range db.pathsOf(f.Day) {
-			if err := checkFile(ctx, p, report); err != nil {
+			err := checkFile(ctx, p, report)
+			if errors.Is(err, os.ErrNotExist) && !exists(p) {
+				continue // a daemon has sealed or deleted it meanwhile
+			}
+			if err != nil {
 				return err
 			}
 		}

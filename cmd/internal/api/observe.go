@@ -51,14 +51,11 @@ type writer struct {
 	code    int
 }
 
-// newWriter begins an answer. The limits that the request before it left on
-// the connection are lifted; a body that the handler has no use for gets one,
-// because net/http reads the rest of it before it goes on.
+// newWriter begins an answer. A body gets a time limit even if the handler has
+// no use for it, because net/http reads the rest of it before it goes on.
 func (a *API) newWriter(w http.ResponseWriter, r *http.Request) *writer {
 	o := &writer{ResponseWriter: w, control: http.NewResponseController(w), stall: a.Stall}
-	// Not every writer has deadlines (tests); the server's do.
-	_ = o.control.SetWriteDeadline(time.Time{})
-	if r.ContentLength != 0 {
+	if r.ContentLength != 0 { // not every writer has deadlines (tests); the server's do
 		_ = o.control.SetReadDeadline(time.Now().Add(a.Stall))
 	}
 	return o

@@ -27,8 +27,8 @@ type consumer interface {
 func newConsumers(urls []string, db *tsdb.DB, secrets *redact.Redactor, logger log.Logger) ([]consumer, error) {
 	var out []consumer
 	for _, raw := range urls {
-		logger := log.With(logger, "component", "ingest", "broker", ingest.Redact(raw))
-		o := ingest.Options{Logger: logger, Sink: &sink{db: db, secrets: secrets, logger: logger}, Gap: func(g ingest.Gap) {
+		own := log.With(logger, "component", "ingest", "broker", ingest.Redact(raw))
+		o := ingest.Options{Logger: logger, Sink: &sink{db: db, secrets: secrets, logger: own}, Gap: func(g ingest.Gap) {
 			db.AddGap(tsdb.Gap{Source: g.Source, Cause: g.Cause, From: g.Start, To: g.End, Count: g.Count})
 		}}
 		kind, err := ingest.Kind(raw)

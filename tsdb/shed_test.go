@@ -1,0 +1,67 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"daybook/tsdb/task"
+)
+
+// While the disk is nearly full, details of successes are left out when they
+// are cut; failures keep theirs.
+func TestDetailsAreShed(t *testing.T) {
+	c := &testClock{at: noon}
+	db := start(t, testOptions(t.TempDir(), c))
+	defer db.Close()
+	rec := func(id string, s task.State) Record {
+		e := task.Event{TaskID: id, TaskName: "t", State: s, At: noon.UnixMicro(), Args: "(1,)", Result: "r", ExceptionMessage: "m", Retries: 0}
+		return Record{Invocation: e.Invocation()}
+	}
+	mustAppend(t, db, rec("a", task.StateSuccess), rec("b", task.StateFailure))
+	db.thin.bare.Store(true) // as shed does
+	if h := db.Health(); !strings.Contains(strings.Join(h.Reasons, ";"), "successes are left out") || !h.CanStore {
+		t.Errorf("%+v", h)
+	}
+	if _, err := db.Cut(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]string{"a": "args,result", "b": ""} {
+		v, err := db.Get(context.Background(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(v.Truncated.Names(), ","); got != want {
+			t.Errorf("%s: truncated %q, want %q", id, got, want)
+		}
+	}
+	mustAppend(t, db, rec("c", task.StateSuccess)) // there is room: it ends
+	if db.thin.bare.Load() {
+		t.Error("details are shed on a disk with room")
+	}
+}
+
+// A request that the disk has no room for is refused before it is in memory,
+// and leaves a gap.
+func TestDiskHasNoRoom(t *testing.T) {
+	c := &testClock{at: noon}
+	db := start(t, testOptions(t.TempDir(), c))
+	defer db.Close()
+	free, _, err := db.diskRoom(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.noteShed(3, 0, free)
+	db.noteShed(4, 0, free) // within the same second
+	page, err := db.Select(context.Background(), Query{Limit: 1})
+	if err != nil || len(page.Coverage.Gaps) != 1 || page.Coverage.Gaps[0].Cause != "disk full" || page.Coverage.Gaps[0].From != noon.UnixMicro() {
+		t.Errorf("%+v %v", page.Coverage, err)
+	}
+	if err := db.shed(context.Background(), nil); err != nil || errors.Is(err, ErrDiskFull) {
+		t.Error(err)
+	}
+	if db.shedding.since != 0 {
+		t.Error("it is not over")
+	}
+}
