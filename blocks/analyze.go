@@ -69,10 +69,10 @@ type Part struct {
 // FileUse is one file that was read.
 type FileUse struct {
 	Path     string
-	Kind     string // live or sealed
-	Day      task.Day
-	Bytes    int64 // of the file on disk
-	WALBytes int64 // beside it
+	Kind     string   // live, sealed or legacy
+	Day      task.Day // of a legacy file, of its newest row
+	Bytes    int64    // of the file on disk
+	WALBytes int64    // beside it
 	Rows     int64
 	Parts    []Part // the largest first
 }
@@ -114,7 +114,11 @@ func (a *Analysis) file(ctx context.Context, path string, sums *[4]*uses) (err e
 	} else {
 		s, err := OpenSealed(path)
 		if err != nil {
-			return err
+			l, err := tryLegacy(path, err)
+			if err != nil {
+				return err
+			}
+			return errors.Join(a.legacyFile(ctx, l, sums), l.Close())
 		}
 		f.Kind, f.Day = kindSealed, s.Day()
 		if err := s.Close(); err != nil {
