@@ -239,7 +239,7 @@ func hostileLegacy(t *testing.T, path string, seed uint64) string {
 		}
 		suffix := strings.TrimPrefix(table, "invocations")
 		fmt.Fprintf(&b, "CREATE TABLE invocation_details%s (task_id TEXT PRIMARY KEY, args_preview TEXT, kwargs_preview TEXT, traceback_snippet TEXT);", suffix)
-		for range rounds(200) {
+		for range 400 {
 			id := fmt.Sprintf("id-%d", r.IntN(900))
 			at := func() string {
 				switch r.IntN(12) {
