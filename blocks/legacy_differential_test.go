@@ -36,11 +36,11 @@ func TestLegacyDifferential(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				for range 12 {
+				for range rounds(12) {
 					compareLegacy(t, fresh, truth, r)
 				}
 			}
-			for range 12 {
+			for range rounds(12) {
 				compareLegacy(t, openLegacy(t, path), truth, r)
 			}
 		})

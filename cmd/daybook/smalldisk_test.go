@@ -73,6 +73,9 @@ var smallFlags = []string{"--retention.time=0", "--ingest.max-past=36500d", "--h
 // up, deletes the oldest days by itself, keeps the newest, and nothing is
 // damaged.
 func TestSmallDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs more time than a short run has")
+	}
 	t.Parallel()
 	dir := smallDisk(t, "64m")
 	today := thisDay(t)
@@ -138,6 +141,9 @@ func joinLines(lines [][]byte) (body []byte) {
 // that requests are refused, health says why, what was acknowledged stays, and
 // with room it goes on.
 func TestTodayTooBig(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs more time than a short run has")
+	}
 	t.Parallel()
 	dir := smallDisk(t, "64m")
 	today := thisDay(t)
