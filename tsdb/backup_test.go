@@ -465,7 +465,11 @@ func TestCopiesUnderLoad(t *testing.T) {
 		}
 	})
 	dest := t.TempDir()
-	for i := range 14 {
+	copies := 14
+	if testing.Short() {
+		copies = 4
+	}
+	for i := range copies {
 		mu.Lock()
 		before := maps.Clone(acked)
 		mu.Unlock()

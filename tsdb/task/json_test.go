@@ -11,7 +11,7 @@ import (
 // What is printed comes back in and prints the same bytes again.
 func TestJSONIsCanonical(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
-	for range 20_000 {
+	for range rounds(20_000) {
 		v := randomInvocation(t, r)
 		if v.TaskID == "" {
 			continue
@@ -128,7 +128,7 @@ func TestSeconds(t *testing.T) {
 
 func TestDecodeBinaryNeverPanics(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
-	for range 3000 {
+	for range rounds(3000) {
 		v := randomInvocation(t, r)
 		if v.TaskID == "" {
 			continue

@@ -95,9 +95,17 @@ func requireSame(t *testing.T, what string, a, b Invocation) {
 	}
 }
 
+// rounds is how often a random test goes round; less often in short runs.
+func rounds(n int) int {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
+
 func TestMergeIsALattice(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 20_000 {
+	for range rounds(20_000) {
 		a, b, c := randomInvocation(t, r), randomInvocation(t, r), randomInvocation(t, r)
 		requireSame(t, "commutative", Merge(a, b), Merge(b, a))
 		requireSame(t, "associative", Merge(Merge(a, b), c), Merge(a, Merge(b, c)))
@@ -113,7 +121,7 @@ func TestMergeIsALattice(t *testing.T) {
 
 func TestEveryOrderAndSplitIsTheSame(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 3000 {
+	for range rounds(3000) {
 		events := make([]Invocation, 1+r.IntN(45))
 		for i := range events {
 			events[i] = randomEvent(r)
@@ -153,7 +161,7 @@ func TestEveryOrderAndSplitIsTheSame(t *testing.T) {
 func TestFinishedDecision(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	class := map[State]int{StateSuccess: 2, StateFailure: 2, StateRevoked: 1, StateRejected: 1}
-	for range 5000 {
+	for range rounds(5000) {
 		var all Invocation
 		var best Invocation
 		for range 1 + r.IntN(60) {
