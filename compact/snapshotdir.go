@@ -25,7 +25,8 @@ func CaptureDir(ctx context.Context, dir, listing string, to CaptureTo) (k *Capt
 	}
 	defer func() {
 		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
+			// SQLite has many words for a file that is not there any more.
+			if now, listErr := Listing(dir); listErr == nil && now != listing && !errors.Is(err, ErrMoved) {
 				err = fmt.Errorf("%w: %w", ErrMoved, err)
 			}
 			err = errors.Join(err, k.Close())
