@@ -38,7 +38,9 @@ func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResul
 				res.Days = append(res.Days, d)
 			}
 		}
-		if err != nil || n == 0 {
+		// Fewer than asked for were all. What has come since is for the next
+		// cut: under steady ingest there is always more, and act is held.
+		if err != nil || n == 0 || len(rows) < cutRows {
 			slices.Sort(res.Days)
 			return res, err
 		}

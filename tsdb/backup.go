@@ -87,6 +87,9 @@ func backupOnce(ctx context.Context, o BackupOptions, d *dest) (res BackupResult
 	if err != nil {
 		return res, fmt.Errorf("copying the log: %w", err)
 	}
+	if d.logged != nil {
+		d.logged()
+	}
 	var conflict error
 	k, err := compact.CaptureDir(ctx, o.Dir, listing, compact.CaptureTo{Dir: stage, Skip: func(f compact.Found) bool {
 		same, err := d.has(f)

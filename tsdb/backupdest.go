@@ -133,6 +133,7 @@ type dest struct {
 	// served says that a daemon has had the directory since the last backup:
 	// what is in it is not only ours.
 	served bool
+	logged func() // for tests: called when the log is copied and the files are not
 }
 
 // openDest locks the destination against daemons and other backups.
