@@ -20,6 +20,7 @@ type Store interface {
 	Reserve(bytes int64) (release func(), err error)
 	Get(ctx context.Context, id string) (task.Invocation, error)
 	Select(ctx context.Context, q tsdb.Query) (tsdb.Page, error)
+	Workflow(ctx context.Context, rootID string, limit int) (tsdb.Workflow, error)
 	Tasks(ctx context.Context, from, to int64, name string) ([]tsdb.TaskSummary, tsdb.Coverage, error)
 	Series(ctx context.Context, name string, from, to int64, step rollup.Width) ([]rollup.Point, tsdb.Coverage, error)
 	Count(ctx context.Context, q tsdb.CountQuery) (tsdb.Count, error)

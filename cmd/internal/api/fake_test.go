@@ -64,6 +64,11 @@ func (f *fake) Select(ctx context.Context, q tsdb.Query) (tsdb.Page, error) {
 	return tsdb.Page{Complete: true}, nil
 }
 
+func (f *fake) Workflow(_ context.Context, id string, _ int) (tsdb.Workflow, error) {
+	v := task.Invocation{TaskID: id, State: task.StateSent, UpdatedAt: 1e6}
+	return tsdb.Workflow{RootID: id, Nodes: []tsdb.WorkflowNode{{Invocation: v, Stored: true}}}, f.getErr
+}
+
 func (f *fake) Tasks(_ context.Context, _, _ int64, name string) ([]tsdb.TaskSummary, tsdb.Coverage, error) {
 	if name == "none" {
 		return nil, tsdb.Coverage{}, f.err

@@ -16,6 +16,7 @@ type route map[string]handler
 const (
 	invocationPrefix = "/api/v1/invocations/"
 	taskPrefix       = "/api/v1/tasks/"
+	workflowPrefix   = "/api/v1/workflows/"
 	seriesSuffix     = "/series"
 	pathHealthy      = "/-/healthy"
 	pathReady        = "/-/ready"
@@ -31,6 +32,7 @@ func (a *API) table() map[string]route {
 		"/api/v1/tasks":            {http.MethodGet: a.tasks},
 		taskPrefix:                 {http.MethodGet: a.task},
 		taskPrefix + seriesSuffix:  {http.MethodGet: a.series},
+		workflowPrefix:             {http.MethodGet: a.workflow},
 		"/api/v1/blocks":           {http.MethodGet: a.blocks},
 		"/api/v1/status/flags":     {http.MethodGet: a.flags},
 		"/api/v1/status/buildinfo": {http.MethodGet: a.buildinfo},
@@ -68,7 +70,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // match finds the path in the table of routes, "" if it is not there.
 func (a *API) match(r *http.Request) (endpoint, arg string, err error) {
 	path := r.URL.EscapedPath()
-	for _, prefix := range []string{invocationPrefix, taskPrefix} {
+	for _, prefix := range []string{invocationPrefix, taskPrefix, workflowPrefix} {
 		rest, ok := strings.CutPrefix(path, prefix)
 		if !ok || rest == "" {
 			continue

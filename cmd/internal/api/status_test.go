@@ -66,7 +66,6 @@ func TestStatus(t *testing.T) {
 		"unknown path":              {r: request("GET", "/nope", ""), want: 404},
 		"root":                      {r: request("GET", "/", ""), want: 404},
 		"no id":                     {r: request("GET", "/api/v1/invocations/", ""), want: 404},
-		"not in this version":       {r: request("GET", "/api/v1/workflows/x", ""), want: 404},
 		"metrics":                   {r: request("GET", "/metrics", ""), want: 404},
 		"unknown id":                {r: request("GET", "/api/v1/invocations/x", ""), store: fails(tsdb.ErrNotFound), want: 404, says: "no such invocation"},
 		"known id":                  {r: request("GET", "/api/v1/invocations/x", ""), want: 200},
@@ -216,20 +215,23 @@ func TestTasksAndCount(t *testing.T) {
 		code int
 		body string
 	}{
-		"/api/v1/tasks":             {200, `{"tasks":[{"task_name":"t","total_count":0`},
-		"/api/v1/tasks?from=-7d":    {200, `"active_count":1`},
-		"/api/v1/tasks?form=1":      {400, `unknown parameter`},
-		"/api/v1/tasks?from=5&to=4": {400, `from: after to`},
-		"/api/v1/tasks/t":           {200, `{"task_name":"t"`},
-		"/api/v1/tasks/none":        {404, `no invocation of task`},
-		"/api/v1/tasks/a%2Fseries":  {200, `{"task_name":"t"`},
+		"/api/v1/tasks":                                       {200, `{"tasks":[{"task_name":"t","total_count":0`},
+		"/api/v1/tasks?from=-7d":                              {200, `"active_count":1`},
+		"/api/v1/tasks?form=1":                                {400, `unknown parameter`},
+		"/api/v1/tasks?from=5&to=4":                           {400, `from: after to`},
+		"/api/v1/tasks/t":                                     {200, `{"task_name":"t"`},
+		"/api/v1/tasks/none":                                  {404, `no invocation of task`},
+		"/api/v1/workflows/a%2Fb":                             {200, `{"root_id":"a/b","root_stored":true,"total":0,"open":0,"given_up":0,"states":{},"first_at":null,"last_at":null,"broke_at":[],"nodes":[{"task_id":"a/b","state":"SENT","updated_at":1,"depth":0,"children":[]}],"truncated":false,"complete":false,"coverage":{`},
+		"/api/v1/workflows/a?limit=1":                         {400, `unknown parameter`},
+		"/api/v1/workflows/":                                  {404, `no such endpoint`},
+		"/api/v1/tasks/a%2Fseries":                            {200, `{"task_name":"t"`},
 		"/api/v1/tasks/t/series?from=3600&to=10800&step=3600": {200, `{"points":[{"t":3600,"total_count":0,"success_count":0,"failure_count":0,"retries_total":0,"p50_ms":null`},
 		"/api/v1/tasks/t/series?step=61":                      {400, `want 60, 3600 or 86400`},
 		"/api/v1/tasks/t/series?step=60&from=1&to=100000000":  {400, `more than 11000 points`},
-		"/api/v1/count":                             {200, `{"count":3,"complete":true`},
-		"/api/v1/count?by=state&state=SUCCESS":      {200, `"groups":[{"state":"SUCCESS","count":3}]`},
-		"/api/v1/count?by=color":                    {400, `none of task_name`},
-		"/api/v1/count?step=60&from=1&to=100000000": {400, `more than 11000 points`},
+		"/api/v1/count":                                       {200, `{"count":3,"complete":true`},
+		"/api/v1/count?by=state&state=SUCCESS":                {200, `"groups":[{"state":"SUCCESS","count":3}]`},
+		"/api/v1/count?by=color":                              {400, `none of task_name`},
+		"/api/v1/count?step=60&from=1&to=100000000":           {400, `more than 11000 points`},
 	} {
 		w := do(h, request("GET", path, ""))
 		if w.Code != want.code || !strings.Contains(w.Body.String(), want.body) {
