@@ -22,7 +22,7 @@ func TestLegacyDifferential(t *testing.T) {
 		paths = append(paths, legacyFixture(t, dir, name))
 	}
 	for seed := range uint64(6) {
-		paths = append(paths, hostileLegacy(t, filepath.Join(dir, fmt.Sprintf("hostile%d.db", seed)), seed))
+		paths = append(paths, hostileLegacy(t, filepath.Join(dir, fmt.Sprintf("hostile%d.db", seed)), seed, 400, 900, 1<<40))
 	}
 	for n, path := range paths {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -212,16 +212,84 @@ func naiveLegacy(t *testing.T, path string) []task.Invocation {
 	var out []task.Invocation
 	for _, rows := range byID {
 		v, _ := mergeLegacy(rows)
+		plain := rows[0].invocation(rows[0].at)
+		for i := range rows {
+			one := rows[i].invocation(rows[i].at)
+			plain.Merge(&one)
+		}
+		if v.State != plain.State || v.RowTime() != plain.RowTime() {
+			t.Errorf("%s is %s, merged as any statements it is %s", v.TaskID, jsonOf(v), jsonOf(plain))
+		}
 		out = append(out, v)
 	}
 	slices.SortFunc(out, func(a, b task.Invocation) int { return b.Key().Compare(a.Key()) })
 	return out
 }
 
+// Every row is found by each thing that is true of it, in both directions,
+// once: also those of tasks with ends in several tables at one time.
+func TestLegacyEveryRow(t *testing.T) {
+	dir := t.TempDir()
+	for seed := range uint64(rounds(12)) {
+		path := hostileLegacy(t, filepath.Join(dir, fmt.Sprintf("hostile%d.db", seed)), seed, 20, 25, 4)
+		truth := naiveLegacy(t, path)
+		l := openLegacy(t, path)
+		for i := range truth {
+			for what, f := range legacyFacts(&truth[i]) {
+				for _, oldest := range []bool{false, true} {
+					findLegacyRow(t, l, &truth[i], f, oldest, fmt.Sprintf("seed %d by %s", seed, what))
+				}
+			}
+		}
+	}
+}
+
+// legacyFacts are filters that a row matches, at its time.
+func legacyFacts(v *task.Invocation) map[string]*task.Filter {
+	facts := map[string]*task.Filter{
+		"state": {States: []task.State{v.State}},
+		"other": {States: []task.State{v.State, task.StateRetry}},
+		"name":  {TaskNames: []string{v.TaskName}},
+		"group": {WorkerGroup: task.WorkerGroup(v.Worker)},
+		"place": {Workers: []string{v.Worker}, Queues: []string{v.Queue}},
+		"error": {ExceptionType: v.Outcome.ExceptionType, States: []task.State{v.State}},
+	}
+	if v.TaskName != "" {
+		facts["prefix"] = &task.Filter{TaskNames: []string{v.TaskName[:1] + "*"}}
+	}
+	if v.Outcome.HasRuntime {
+		facts["runtime"] = &task.Filter{HasMinRuntime: true, MinRuntime: v.Outcome.Runtime, HasMaxRuntime: true, MaxRuntime: v.Outcome.Runtime}
+	}
+	for what, f := range facts {
+		if f.From, f.To = v.RowTime(), v.RowTime()+1; !f.Match(v) {
+			delete(facts, what) // the empty name is not asked for
+		}
+	}
+	return facts
+}
+
+func findLegacyRow(t *testing.T, l *Legacy, want *task.Invocation, f *task.Filter, oldest bool, what string) {
+	t.Helper()
+	n := 0
+	err := l.Select(context.Background(), Select{Filter: f, Oldest: oldest, Details: true}, func(v *task.Invocation) (bool, error) {
+		if v.TaskID == want.TaskID {
+			n++
+			if got := jsonOf(*v); got != jsonOf(*want) {
+				t.Errorf("%s: got %s\nwant %s", what, got, jsonOf(*want))
+			}
+		}
+		return true, nil
+	})
+	if err != nil || n != 1 {
+		t.Fatalf("%s: %d times (%v): %s", what, n, err, jsonOf(*want))
+	}
+}
+
 // hostileLegacy makes a file with everything that can be wrong with rows:
 // several tables with the same ids, runs of one microsecond, times of any
 // kind, texts of any kind, a table without indexes.
-func hostileLegacy(t *testing.T, path string, seed uint64) string {
+// ids and times bound how many there are to choose from: few make them meet.
+func hostileLegacy(t *testing.T, path string, seed uint64, rows, ids, times int) string {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 5))
 	one := func(list ...string) string { return list[r.IntN(len(list))] }
@@ -239,8 +307,8 @@ func hostileLegacy(t *testing.T, path string, seed uint64) string {
 		}
 		suffix := strings.TrimPrefix(table, "invocations")
 		fmt.Fprintf(&b, "CREATE TABLE invocation_details%s (task_id TEXT PRIMARY KEY, args_preview TEXT, kwargs_preview TEXT, traceback_snippet TEXT);", suffix)
-		for range 400 {
-			id := fmt.Sprintf("id-%d", r.IntN(900))
+		for range rows {
+			id := fmt.Sprintf("id-%d", r.IntN(ids))
 			at := func() string {
 				switch r.IntN(12) {
 				case 0:
@@ -250,10 +318,10 @@ func hostileLegacy(t *testing.T, path string, seed uint64) string {
 				case 2:
 					return "1794950000"
 				}
-				return fmt.Sprintf("%.7f", base+r.Float64()*200_000)
+				return fmt.Sprintf("%.7f", base+float64(r.IntN(times))*200_000/float64(times))
 			}
 			finished, state := at(), one("SUCCESS", "SUCCESS", "SUCCESS", "FAILURE", "RETRY", "RETRY")
-			if state == "RETRY" && r.IntN(8) > 0 || r.IntN(20) == 0 {
+			if state == "RETRY" && r.IntN(8) > 8-min(times, 8) || r.IntN(20) == 0 {
 				finished = "NULL"
 			}
 			quoted := "'" + id + "'"
@@ -270,6 +338,9 @@ func hostileLegacy(t *testing.T, path string, seed uint64) string {
 				return "'" + one(list...) + "'"
 			}
 			name := text("shop.mail", "shop.pay", "unknown", "a.b", "zz")
+			if table == "invocations" && r.IntN(10) == 0 {
+				name, quoted = "'a.only'", fmt.Sprintf("'only-%d'", r.IntN(ids)) // no other table has the name
+			}
 			if name == "NULL" {
 				name = "''"
 			}

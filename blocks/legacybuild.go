@@ -120,7 +120,7 @@ type legacyEnd struct {
 func (l *Legacy) eachStray(ctx context.Context, c *conn, t *legacyTable, add func(legacyEntry) error, text string, args ...driver.Value) (end legacyEnd, err error) {
 	var timeless []legacyRow
 	place := func(r *legacyRow, at int64) error {
-		return add(legacyEntry{at: at, hash: task.HashID(r.id), row: r.rowid, name: legacyNameHash(r.name), table: uint16(t.n), state: r.status()})
+		return add(legacyEntry{at: at, hash: task.HashID(r.id), row: r.rowid, name: legacyNameHash(r.name), table: uint16(t.n), state: r.state})
 	}
 	err = c.each(ctx, legacyCoreCount, func(vals []driver.Value) error {
 		var r legacyRow

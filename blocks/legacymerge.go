@@ -53,7 +53,7 @@ func mergeLegacy(rows []legacyPlaced) (v task.Invocation, latest int) {
 // has in the end. Of several such the greater worker stands for the task, as in
 // task.Merge.
 func (r *legacyPlaced) decides(v *task.Invocation) bool {
-	return r.at == v.RowTime() && r.status() == v.State
+	return r.at == v.RowTime() && r.state == v.State
 }
 
 // yieldTo leaves out of a row what the latest row of the task states.
@@ -65,7 +65,7 @@ func (r *legacyPlaced) yieldTo(latest *legacyPlaced) {
 			*f.mine = ""
 		}
 	}
-	if r.at == latest.at && r.status() == latest.status() { // one end, told twice
+	if r.at == latest.at && r.state == latest.state { // one end, told twice
 		r.exception, r.trace, r.hasRuntime = "", "", false
 	}
 }

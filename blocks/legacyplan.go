@@ -89,13 +89,13 @@ func (w *legacyWalk) planNames(ctx context.Context, c *conn) error {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	byIndex := true
+	byIndex, listed := true, true
 	for _, t := range w.l.tables {
 		byIndex = byIndex && (t.byTime == "" || t.byName != "")
-		patterns = patterns && t.byName == ""
+		listed = listed && t.byName != ""
 	}
-	if len(names) > maxArms+2 || patterns {
-		return nil
+	if len(names) > maxArms+2 || patterns && !listed {
+		return nil // a table without the index may have names that no other has
 	}
 	w.hashes = map[uint32]bool{}
 	for _, name := range names {

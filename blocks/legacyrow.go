@@ -25,8 +25,9 @@ type legacyRow struct {
 	table *legacyTable
 	rowid int64
 
-	id, name, state          string
-	received, started, ended int64 // microseconds; 0 if absent
+	id, name                 string
+	state                    task.State // status; never changed
+	received, started, ended int64      // microseconds; 0 if absent
 	runtime                  int64
 	hasRuntime               bool
 	worker, queue, exception string
@@ -81,12 +82,13 @@ func (legacyTexts) text(v driver.Value) string {
 // an id, a name and one of the three states that it writes.
 func (r *legacyRow) scan(t *legacyTable, vals []driver.Value) bool {
 	var v legacyTexts
-	*r = legacyRow{table: t, id: v.text(vals[1]), name: v.text(vals[2]), state: v.text(vals[3])}
+	*r = legacyRow{table: t, id: v.text(vals[1]), name: v.text(vals[2])}
 	r.rowid, _ = vals[0].(int64)
 	r.received, r.started, r.ended = legacyMicros(vals[4]), legacyMicros(vals[5]), legacyMicros(vals[6])
 	r.runtime, r.hasRuntime = legacyRuntime(vals[7])
 	r.worker, r.queue, r.exception = v.text(vals[8]), v.text(vals[9]), v.text(vals[10])
-	return task.CheckID(r.id) == nil && vals[2] != nil && r.status() != task.StateUnknown
+	r.state = r.status(v.text(vals[3]))
+	return task.CheckID(r.id) == nil && vals[2] != nil && r.state != task.StateUnknown
 }
 
 func (r *legacyRow) scanDetails(vals []driver.Value) {
@@ -114,14 +116,15 @@ func legacyRuntime(v driver.Value) (us int64, ok bool) {
 
 // status is the state that the row tells of. One that has finished_at has
 // finished, whatever overwrote its state since (S1): then it is read as any
-// record with a time of its end and no state is.
-func (r *legacyRow) status() task.State {
+// record with a time of its end and no state is. It is told once, of the row as
+// it is stored: rows yield their exception to others when they are merged.
+func (r *legacyRow) status(stored string) task.State {
 	switch {
-	case r.state == "SUCCESS":
+	case stored == "SUCCESS":
 		return task.StateSuccess
-	case r.state == "FAILURE":
+	case stored == "FAILURE":
 		return task.StateFailure
-	case r.state != "RETRY":
+	case stored != "RETRY":
 		return task.StateUnknown
 	case r.ended == 0:
 		return task.StateRetry
@@ -139,7 +142,7 @@ func (r *legacyRow) rowTime() int64 {
 	switch {
 	case r.ended != 0:
 		return r.ended
-	case r.status() == task.StateRetry:
+	case r.state == task.StateRetry:
 		return max(r.started, r.received)
 	case r.started != 0:
 		return r.started
@@ -149,7 +152,7 @@ func (r *legacyRow) rowTime() int64 {
 
 // invocation is what the row says, at its row time.
 func (r *legacyRow) invocation(at int64) task.Invocation {
-	state := r.status()
+	state := r.state
 	v := task.Invocation{
 		TaskID: r.id, TaskName: r.name, ReceivedAt: r.received, StartedAt: r.started,
 		Queue: r.queue, Args: r.args, Kwargs: r.kwargs,
