@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 
 	"golang.org/x/crypto/bcrypt"
@@ -140,5 +142,5 @@ func (l *logins) remember(key digest, ok bool) {
 }
 
 func firstOf(users map[string]string) string {
-	return sortedKeys(users)[0]
+	return slices.Min(slices.Collect(maps.Keys(users)))
 }

@@ -11,14 +11,14 @@ import (
 // cut answers when everything is durable, however long that takes: the time
 // limit of queries is not for it. It goes on when its client is gone.
 func (a *API) cut(w http.ResponseWriter, r *http.Request, _ string) error {
-	v, err := params(r, map[string]string{"seal": "seal"})
+	v, err := parameters(r, map[string]string{"seal": "seal"})
 	if err != nil {
 		return err
 	}
-	p := &reader{values: v, now: a.Now()}
-	seal := p.flag("seal", false)
-	if p.err != nil {
-		return p.err
+	p := a.reader(v)
+	seal := p.Flag("seal", false)
+	if p.Err() != nil {
+		return p.Err()
 	}
 	done, err := a.Store.Cut(context.WithoutCancel(r.Context()), seal)
 	if err != nil {
@@ -33,7 +33,7 @@ func (a *API) cut(w http.ResponseWriter, r *http.Request, _ string) error {
 // snapshot answers when the copy is durable, however long that takes. When its
 // client goes away it is given up, and nothing is left of it.
 func (a *API) snapshot(w http.ResponseWriter, r *http.Request, _ string) error {
-	if _, err := params(r, nil); err != nil {
+	if _, err := parameters(r, nil); err != nil {
 		return err
 	}
 	s, err := a.Store.Snapshot(r.Context())

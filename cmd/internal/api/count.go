@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"daybook/cmd/internal/params"
 	"daybook/cmd/internal/render"
 	"daybook/tsdb"
 	"daybook/tsdb/rollup"
@@ -13,7 +14,7 @@ import (
 
 var countParams = func() map[string]string {
 	all := map[string]string{"by": "by", "step": "step"}
-	for name, stands := range filterParams {
+	for name, stands := range params.FilterNames {
 		all[name] = stands
 	}
 	return all
@@ -21,28 +22,28 @@ var countParams = func() map[string]string {
 
 // count answers how many invocations match, by what, and over time.
 func (a *API) count(w http.ResponseWriter, r *http.Request, _ string) error {
-	v, err := params(r, countParams)
+	v, err := parameters(r, countParams)
 	if err != nil {
 		return err
 	}
-	p := &reader{values: v, now: a.Now()}
-	q := tsdb.CountQuery{Filter: p.filter(), Text: p.text(), By: p.one("by"), Step: p.step(rollup.Forever)}
+	p := a.reader(v)
+	q := tsdb.CountQuery{Filter: p.Filter(), Text: p.Text(), By: p.One("by"), Step: p.step(rollup.Forever)}
 	if q.By != "" && tsdb.CountBy[q.By] == nil {
-		p.fail("by", "%q is none of task_name, state, worker, worker_group, queue, exception_type", clip(q.By))
+		p.Fail("by", "%q is none of task_name, state, worker, worker_group, queue, exception_type", clip(q.By))
 	}
 	if q.Step != rollup.Forever {
-		if p.one("to") == "" {
-			q.To = p.now.UnixMicro() + 1
+		if p.One("to") == "" {
+			q.To = p.Now.UnixMicro() + 1
 		}
-		if p.one("from") == "" {
+		if p.One("from") == "" {
 			q.From = max(q.To-dayMicros, 0)
 		}
 		if _, err := rollup.NewSeries(q.From, q.To, q.Step); err != nil {
-			p.fail("step", "%v", err)
+			p.Fail("step", "%v", err)
 		}
 	}
-	if p.err != nil {
-		return p.err
+	if p.Err() != nil {
+		return p.Err()
 	}
 	var c tsdb.Count
 	err = a.query(r, func(ctx context.Context) (err error) {

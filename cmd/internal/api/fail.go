@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-kit/log/level"
 
+	"daybook/cmd/internal/params"
 	"daybook/tsdb"
 	"daybook/tsdb/task"
 )
@@ -34,9 +35,12 @@ const (
 
 // classify maps an error to what the client is told, by consequence.
 func classify(err error) (e *statusError, unexpected bool) {
+	var wrong *params.Error
 	switch {
 	case errors.As(err, &e):
 		return e, false
+	case errors.As(err, &wrong):
+		return &statusError{http.StatusBadRequest, 0, wrong.Error()}, false
 	case errors.Is(err, tsdb.ErrNotFound):
 		return &statusError{http.StatusNotFound, 0, err.Error()}, false
 	case errors.Is(err, tsdb.ErrNotReady), errors.Is(err, tsdb.ErrOverloaded):

@@ -39,7 +39,7 @@ func (a *API) postEvents(w http.ResponseWriter, r *http.Request, _ string) error
 // ingest takes a body in. Nothing is stored before all of it was read, unless
 // it is more than the memory to be had and the store takes requests in parts.
 func (a *API) ingest(w http.ResponseWriter, r *http.Request, arrays bool, parse recordOf) error {
-	if _, err := params(r, nil); err != nil {
+	if _, err := parameters(r, nil); err != nil {
 		return err
 	}
 	if !a.Store.Ready().Ready {

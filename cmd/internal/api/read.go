@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"daybook/cmd/internal/params"
 	"daybook/cmd/internal/render"
 	"daybook/tsdb"
 	"daybook/tsdb/task"
@@ -36,7 +37,7 @@ func (a *API) query(r *http.Request, run func(ctx context.Context) error) error 
 }
 
 func (a *API) get(w http.ResponseWriter, r *http.Request, id string) error {
-	if _, err := params(r, nil); err != nil {
+	if _, err := parameters(r, nil); err != nil {
 		return err
 	}
 	var v task.Invocation
@@ -52,7 +53,11 @@ func (a *API) get(w http.ResponseWriter, r *http.Request, id string) error {
 }
 
 func (a *API) list(w http.ResponseWriter, r *http.Request, _ string) error {
-	q, err := parseList(r, a.Now())
+	given, err := queryString(r)
+	if err != nil {
+		return err
+	}
+	q, err := params.ParseList(given, a.Now())
 	if err != nil {
 		return err
 	}
@@ -84,7 +89,7 @@ func (a *API) list(w http.ResponseWriter, r *http.Request, _ string) error {
 	out.buf = append(out.buf, `],"next_cursor":`...)
 	next := ""
 	if page.Next != nil {
-		next = q.cursor(*page.Next)
+		next = q.Cursor(*page.Next)
 	}
 	out.buf = render.AppendText(out.buf, next)
 	out.buf = strconv.AppendBool(append(out.buf, `,"complete":`...), page.Complete)
@@ -125,7 +130,7 @@ func appendTexts(dst []byte, list []string) []byte {
 }
 
 func (a *API) blocks(w http.ResponseWriter, r *http.Request, _ string) error {
-	if _, err := params(r, nil); err != nil {
+	if _, err := parameters(r, nil); err != nil {
 		return err
 	}
 	var list []tsdb.BlockInfo

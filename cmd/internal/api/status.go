@@ -11,7 +11,7 @@ import (
 )
 
 func (a *API) healthz(w http.ResponseWriter, r *http.Request, _ string) error {
-	if _, err := params(r, nil); err != nil {
+	if _, err := parameters(r, nil); err != nil {
 		return err
 	}
 	h := a.Store.Health()
@@ -108,7 +108,7 @@ func (a *API) ready(w http.ResponseWriter, r *http.Request, _ string) error {
 }
 
 func (a *API) flags(w http.ResponseWriter, r *http.Request, _ string) error {
-	if _, err := params(r, nil); err != nil {
+	if _, err := parameters(r, nil); err != nil {
 		return err
 	}
 	a.reply(w, r, http.StatusOK, append(appendSettings([]byte(`{"flags":`), a.Flags), "}\n"...))
@@ -116,7 +116,7 @@ func (a *API) flags(w http.ResponseWriter, r *http.Request, _ string) error {
 }
 
 func (a *API) buildinfo(w http.ResponseWriter, r *http.Request, _ string) error {
-	if _, err := params(r, nil); err != nil {
+	if _, err := parameters(r, nil); err != nil {
 		return err
 	}
 	a.reply(w, r, http.StatusOK, append(appendSettings(nil, a.Build), '\n'))

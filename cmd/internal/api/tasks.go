@@ -21,15 +21,15 @@ var (
 
 // span reads from and to; by default the last 24 hours.
 func (p *reader) span() (from, to int64) {
-	from, to = p.from(), p.moment("to")
-	if p.one("to") == "" {
-		to = p.now.UnixMicro() + 1
+	from, to = p.FromTime(), p.Moment("to")
+	if p.One("to") == "" {
+		to = p.Now.UnixMicro() + 1
 	}
-	if p.one("from") == "" {
+	if p.One("from") == "" {
 		from = max(to-dayMicros, 0)
 	}
-	if p.err == nil && from > to {
-		p.fail("from", "after to")
+	if p.Err() == nil && from > to {
+		p.Fail("from", "after to")
 	}
 	return from, to
 }
@@ -59,14 +59,14 @@ func (a *API) task(w http.ResponseWriter, r *http.Request, name string) error {
 }
 
 func (a *API) summaries(w http.ResponseWriter, r *http.Request, name string, print func([]byte, []tsdb.TaskSummary, *tsdb.Coverage) ([]byte, error)) error {
-	v, err := params(r, rangeParams)
+	v, err := parameters(r, rangeParams)
 	if err != nil {
 		return err
 	}
-	p := &reader{values: v, now: a.Now()}
+	p := a.reader(v)
 	from, to := p.span()
-	if p.err != nil {
-		return p.err
+	if p.Err() != nil {
+		return p.Err()
 	}
 	var list []tsdb.TaskSummary
 	var c tsdb.Coverage
@@ -138,15 +138,15 @@ func appendRanking(dst []byte, key string, r rollup.Ranking) []byte {
 
 // series answers /api/v1/tasks/{name}/series.
 func (a *API) series(w http.ResponseWriter, r *http.Request, name string) error {
-	v, err := params(r, seriesParams)
+	v, err := parameters(r, seriesParams)
 	if err != nil {
 		return err
 	}
-	p := &reader{values: v, now: a.Now()}
+	p := a.reader(v)
 	from, to := p.span()
 	step := p.step(rollup.Hour)
-	if p.err != nil {
-		return p.err
+	if p.Err() != nil {
+		return p.Err()
 	}
 	if _, err := rollup.NewSeries(from, to, step); err != nil {
 		return refuse(http.StatusBadRequest, "%v", err)
@@ -192,17 +192,17 @@ func (a *API) series(w http.ResponseWriter, r *http.Request, name string) error 
 
 // step reads the width of steps in seconds.
 func (p *reader) step(def rollup.Width) rollup.Width {
-	if p.one("step") == "" {
+	if p.One("step") == "" {
 		return def
 	}
-	n, err := strconv.ParseInt(p.one("step"), 10, 64)
+	n, err := strconv.ParseInt(p.One("step"), 10, 64)
 	if err != nil {
-		p.fail("step", "%q is not a number of seconds: 60, 3600 or 86400", clip(p.one("step")))
+		p.Fail("step", "%q is not a number of seconds: 60, 3600 or 86400", clip(p.One("step")))
 		return def
 	}
 	w, err := rollup.ParseWidth(n)
 	if err != nil {
-		p.fail("step", "%d: want 60, 3600 or 86400 seconds", n)
+		p.Fail("step", "%d: want 60, 3600 or 86400 seconds", n)
 	}
 	return w
 }

@@ -14,7 +14,7 @@ import (
 // with its depth and the ids of its children. A list, because a chain is as
 // deep as it is long, and JSON readers give up at some depth.
 func (a *API) workflow(w http.ResponseWriter, r *http.Request, id string) error {
-	if _, err := params(r, nil); err != nil {
+	if _, err := parameters(r, nil); err != nil {
 		return err
 	}
 	var flow tsdb.Workflow

@@ -35,7 +35,8 @@ var rooms = map[string]room{
 	"tsdb":    {may: with(leaves, "head", "head/wal", "blocks", "compact")},
 
 	// How Celery's events are read is handed to the API; its tests hand it in too.
-	"cmd/internal/api":    {may: with(leaves, "tsdb", "cmd/internal/render", "cmd/internal/units"), tests: []string{"cmd/internal/celery"}},
+	"cmd/internal/api":    {may: with(leaves, "tsdb", "cmd/internal/params", "cmd/internal/render", "cmd/internal/units"), tests: []string{"cmd/internal/celery"}},
+	"cmd/internal/params": {may: with(leaves, "tsdb", "cmd/internal/units")},
 	"cmd/internal/render": {may: with(leaves, "tsdb")},
 	"cmd/internal/units":  {},
 	"cmd/internal/redact": {may: []string{"tsdb/task"}},
@@ -46,7 +47,7 @@ var rooms = map[string]room{
 	"cmd/internal/daemon":   {may: []string{"*"}},
 	// Everything may use tsdb/task except what is below it or knows no tasks.
 	"cmd/daybook": {
-		may:   []string{"cmd/internal/daemon", "cmd/internal/render", "cmd/internal/units", "tsdb", "tsdb/task", "blocks", needsCgo},
+		may:   []string{"cmd/internal/daemon", "cmd/internal/params", "cmd/internal/render", "cmd/internal/units", "tsdb", "tsdb/task", "blocks", needsCgo},
 		tests: []string{"*"},
 	},
 

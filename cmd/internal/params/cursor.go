@@ -1,10 +1,9 @@
-package api
+package params
 
 import (
 	"encoding/base64"
 	"encoding/binary"
 	"hash/crc32"
-	"net/http"
 
 	"daybook/tsdb/task"
 )
@@ -27,8 +26,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// cursor is the text that continues w behind a key.
-func (w *walk) cursor(next task.Key) string {
+// Cursor is the text that continues w behind a key.
+func (w *List) Cursor(next task.Key) string {
 	b := make([]byte, 0, cursorMax)
 	b = append(b, cursorVersion, orderByte(w.Oldest))
 	b = binary.BigEndian.AppendUint64(b, w.filters)
@@ -48,8 +47,8 @@ func orderByte(oldest bool) byte {
 }
 
 // resume makes w go on behind a cursor.
-func (w *walk) resume(text string) error {
-	damaged := refuse(http.StatusBadRequest, "cursor: damaged, or not one of ours")
+func (w *List) resume(text string) error {
+	damaged := &Error{"cursor: damaged, or not one of ours"}
 	if len(text) > base64.RawURLEncoding.EncodedLen(cursorMax) {
 		return damaged
 	}
@@ -62,7 +61,7 @@ func (w *walk) resume(text string) error {
 		return damaged
 	}
 	if b[1] != orderByte(w.Oldest) || binary.BigEndian.Uint64(b[2:]) != w.filters {
-		return refuse(http.StatusBadRequest, "cursor: issued for other filters or another order")
+		return &Error{"cursor: issued for other filters or another order"}
 	}
 	var at [4]int64
 	rest := b[10:]
