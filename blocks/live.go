@@ -58,6 +58,7 @@ type liveState struct {
 	rows           int64
 	oldest, newest int64 // row times; 0 without rows
 	moved          int64
+	gaps           []task.Gap // gap.go
 }
 
 // ErrFileClosed is returned by the methods of a file after Close.
@@ -104,10 +105,11 @@ func (l *Live) Bounds() (oldest, newest int64) {
 	return s.oldest, s.newest
 }
 
-// Empty reports whether the file says nothing: no rows, no mask, nothing moved.
+// Empty reports whether the file says nothing: no rows, no mask, nothing moved,
+// no gap.
 func (l *Live) Empty() bool {
 	s := l.state.Load()
-	return s.rows == 0 && s.mask.count == 0 && s.moved == 0
+	return s.rows == 0 && s.mask.count == 0 && s.moved == 0 && len(s.gaps) == 0
 }
 
 // Bytes is what the file and its WAL occupy on the disk.

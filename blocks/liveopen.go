@@ -22,7 +22,7 @@ func CreateLive(dir string, day task.Day, seq int) (*Live, error) {
 
 // liveSchema fills a new live file.
 func liveSchema(day task.Day, seq int) string {
-	return tables + rollupTable(liveRollupOrder) + liveTables + rowIndexes + stateRows() + viewSQL(day) +
+	return tables + gapTable + rollupTable(liveRollupOrder) + liveTables + rowIndexes + stateRows() + viewSQL(day) +
 		fmt.Sprintf("INSERT INTO meta (key, value) VALUES ('%s', '%s'), ('%s', %d), ('%s', '%s'), ('%s', %d);",
 			metaKind, kindLive, metaFormat, FormatVersion, metaDay, day, metaSeq, seq)
 }
@@ -120,6 +120,9 @@ func (l *Live) load(c *conn) (w *liveWriter, err error) {
 		return nil, err
 	}
 	if s.mask, err = loadMask(ctx, c); err != nil {
+		return nil, err
+	}
+	if s.gaps, err = loadGaps(ctx, c); err != nil {
 		return nil, err
 	}
 	if w.dicts, err = loadDicts(ctx, c); err != nil {

@@ -186,7 +186,7 @@ func (b *builder) close() error {
 
 // write fills the tables.
 func (b *builder) write(ctx context.Context) error {
-	if err := b.out.script(tables + rollupTable(sealedRollupOrder) + sealedTables + stateRows() + viewSQL(b.in.Day)); err != nil {
+	if err := b.out.script(tables + gapTable + rollupTable(sealedRollupOrder) + sealedTables + stateRows() + viewSQL(b.in.Day)); err != nil {
 		return err
 	}
 	if err := b.merge(ctx); err != nil {
@@ -212,6 +212,9 @@ func (b *builder) write(ctx context.Context) error {
 		if err := storeMoved(b.out, m); err != nil {
 			return err
 		}
+	}
+	if err := b.copyGaps(ctx); err != nil {
+		return err
 	}
 	return b.meta()
 }

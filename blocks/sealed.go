@@ -32,6 +32,7 @@ type SealedInfo struct {
 	Generation     int
 	Rows           int64
 	Oldest, Newest int64 // row times, microseconds; 0 without rows
+	Gaps           int   // of very many, fewer
 }
 
 // sealedMeta is what the file inherits from those it replaces.
@@ -39,6 +40,7 @@ type sealedMeta struct {
 	cuts     cutSet
 	absorbed map[string]uint64
 	moved    []Moved
+	gaps     []task.Gap // gap.go
 }
 
 // OpenSealed opens a file of days/ and reads what it says of itself. Whatever
@@ -146,7 +148,9 @@ func (s *Sealed) load(ctx context.Context, c *conn) error {
 		return fmt.Errorf("meta: %w", errRow)
 	}
 	s.info.Generation, s.filterBlocks, s.bytes = int(generation), int(blocks), allocated(fi)
-	s.file, err = loadSealedMeta(ctx, c)
+	if s.file, err = loadSealedMeta(ctx, c); err == nil {
+		s.info.Gaps = len(s.file.gaps)
+	}
 	return err
 }
 
@@ -157,6 +161,9 @@ func loadSealedMeta(ctx context.Context, c *conn) (*sealedMeta, error) {
 		return nil, err
 	}
 	if m.moved, err = loadMoved(ctx, c, "main"); err != nil {
+		return nil, err
+	}
+	if m.gaps, err = loadGaps(ctx, c); err != nil {
 		return nil, err
 	}
 	err = c.each(ctx, 2, func(vals []driver.Value) error {

@@ -54,6 +54,10 @@ type Head interface {
 	SyncCut(c Cut) error
 	// FinishCut lets the rows go, if they were stored.
 	FinishCut(c Cut, end Outcome)
+	// EndedGaps returns the gaps that are to be stored, also those that go on if
+	// all is set; GapsStored lets them go.
+	EndedGaps(all bool) []task.Gap
+	GapsStored(gaps []task.Gap)
 	// LogFloor makes a raised retention floor durable; Floor tells it.
 	LogFloor(day task.Day) error
 	Floor() task.Day

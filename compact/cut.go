@@ -29,6 +29,10 @@ func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResul
 	c.act.Lock()
 	defer c.act.Unlock()
 	var res CutResult
+	var gaps error // which keeps no row from being cut
+	if logged {
+		gaps = c.cutGaps(ctx, h, all)
+	}
 	for ctx.Err() == nil {
 		rows := h.Ready(all, cutRows)
 		n, days, err := c.cutRows(ctx, h, rows, logged)
@@ -42,11 +46,11 @@ func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResul
 		// cut: under steady ingest there is always more, and act is held.
 		if err != nil || n == 0 || len(rows) < cutRows {
 			slices.Sort(res.Days)
-			return res, err
+			return res, errors.Join(gaps, err)
 		}
 	}
 	slices.Sort(res.Days)
-	return res, ctx.Err()
+	return res, errors.Join(gaps, ctx.Err())
 }
 
 // cutRows cuts one batch, day by day, and returns how many rows left the head.

@@ -9,7 +9,8 @@
 // past day has been quiet for a while it is sealed: its live file and, if
 // there is one, its sealed file become a new sealed file. Rows that come later
 // go into a new live file, which is an overlay of the sealed one. Retention
-// deletes the files of whole days.
+// deletes the files of whole days. Gaps that have ended go the same way, each
+// into the day in which it ends; a day may be nothing but a gap.
 //
 // # What happens when the process dies
 //
@@ -26,6 +27,7 @@
 //	sealed file without .sha256             a note in verify; nothing is missing
 //	retention: out of the catalog, not      the day is older than the floor: it goes now
 //	yet deleted
+//	gap stored, still in the log            replayed, and merged into what is stored
 //	live file created, nothing in it        an empty live file is used, or removed when its day is past
 //
 // # Damage

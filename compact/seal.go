@@ -75,16 +75,16 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
 }
 
 // build makes, verifies and publishes the sealed file; nil if nothing is left
-// of the day.
+// of the day, not even a gap.
 func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks.Live, old *blocks.Sealed) (*blocks.Sealed, error) {
-	if old == nil && live.Rows() == 0 {
+	if old == nil && live.Rows() == 0 && len(live.Gaps()) == 0 {
 		return nil, nil
 	}
 	tmp, info, err := blocks.BuildSealed(ctx, c.dirs.tmp, blocks.SealInput{Day: d, Generation: gen, Live: live, Sealed: old, By: c.opts.By, At: c.opts.Now()})
 	if err != nil {
 		return nil, err
 	}
-	if info.Rows == 0 {
+	if info.Rows == 0 && info.Gaps == 0 {
 		return nil, os.Remove(tmp)
 	}
 	path, err := blocks.PublishSealed(tmp, c.dirs.days, d, gen)

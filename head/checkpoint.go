@@ -1,14 +1,6 @@
 package head
 
-import (
-	"cmp"
-	"slices"
-
-	"daybook/tsdb/task"
-)
-
-// maxGaps bounds the gaps that are remembered: the newest stay.
-const maxGaps = 10_000
+import "daybook/tsdb/task"
 
 // Checkpoint writes what the head holds beside the log and drops the segments
 // before it. Events that arrive meanwhile are in the segments that stay; that
@@ -73,44 +65,4 @@ func (h *Head) Floor() task.Day {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.floor
-}
-
-// AddGap records that something is missing.
-func (h *Head) AddGap(g Gap) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.log.Enqueue(h.gap(g))
-}
-
-// gap merges g into the known ones and returns its record. The caller holds mu.
-func (h *Head) gap(g Gap) []byte {
-	k := gapKey{g.Source, g.Cause, g.From}
-	if old, ok := h.gaps[k]; ok {
-		g.To, g.Count = max(g.To, old.To), max(g.Count, old.Count)
-	}
-	h.gaps[k] = g
-	if len(h.gaps) > maxGaps {
-		oldest := k
-		for other, x := range h.gaps {
-			if x.To < h.gaps[oldest].To {
-				oldest = other
-			}
-		}
-		delete(h.gaps, oldest)
-	}
-	return encodeGap(g)
-}
-
-// Gaps returns what is known to be missing, oldest first.
-func (h *Head) Gaps() []Gap {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	out := make([]Gap, 0, len(h.gaps))
-	for _, g := range h.gaps {
-		out = append(out, g)
-	}
-	slices.SortFunc(out, func(a, b Gap) int {
-		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Cause, b.Cause))
-	})
-	return out
 }

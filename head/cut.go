@@ -189,7 +189,7 @@ func (h *Head) DropOldest() []string {
 		}
 	}
 	if len(ids) > 0 {
-		h.log.Enqueue(encodeDrop(ids), h.gap(Gap{Source: "head", Cause: "dropped", From: oldest, To: now, Count: int64(len(ids))}))
+		h.log.Enqueue(encodeDrop(ids), h.gap(h.dropGap(oldest, now, int64(len(ids)))))
 	}
 	return ids
 }

@@ -22,6 +22,8 @@
 //
 // # The log
 //
+// Gaps are held until a file has them; one that grows afterwards is held anew.
+//
 // Records are: event (an Invocation), cut (cut id, day, task_ids), drop
 // (task_ids), gap, and state (the next cut id and the retention floor). On
 // replay, in order: an event is merged; a cut that its day's files know takes

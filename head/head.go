@@ -37,16 +37,14 @@ type Head struct {
 	gen         uint64 // counts what has left the head for a file
 	nextCut     uint64
 	floor       task.Day
-	loggedFloor task.Day // what of it is durable
-	gaps        map[gapKey]Gap
+	loggedFloor task.Day            // what of it is durable
+	gaps        task.GapSet         // that are in no file yet
+	drops       task.Gap            // of the overflow policy, the newest
+	dropsSince  int64               // the first drop of it
+	gapsLogged  bool                // SyncGaps has nothing to do
 	reserved    int64               // entries promised to a request that is all or none
 	stored      map[*entry]struct{} // entries of which a day holds a row
 	active      map[*Cut]struct{}   // cuts that have begun
-}
-
-type gapKey struct {
-	source, cause string
-	from          int64
 }
 
 // entry is one task_id. inv is never changed in place: a merge replaces it, so
@@ -67,7 +65,7 @@ type entry struct {
 
 // New makes a Head over a log. Replay the log before anything else.
 func New(log *wal.Log, o Options) *Head {
-	return &Head{opts: o, log: log, byID: map[string]*entry{}, gaps: map[gapKey]Gap{}, stored: map[*entry]struct{}{}, active: map[*Cut]struct{}{}, nextCut: 1, floor: -1 << 30, loggedFloor: -1 << 30}
+	return &Head{opts: o, log: log, byID: map[string]*entry{}, stored: map[*entry]struct{}{}, active: map[*Cut]struct{}{}, nextCut: 1, floor: -1 << 30, loggedFloor: -1 << 30}
 }
 
 // Base is what is stored of an id that is new to the head.

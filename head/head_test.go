@@ -335,7 +335,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add(EncodeEvent(event("x", task.StateSuccess, 5)))
 	f.Add(encodeCut(7, 20_000, []string{"22c5a64c-6072-4dac-8c85-17988df61611", "text"}))
 	f.Add(encodeDrop([]string{"a", "b"}))
-	f.Add(encodeGap(Gap{"head", "dropped", 1, 2, 3}))
+	f.Add(encodeGap(task.Gap{Source: "head", Cause: "dropped", From: 1, To: 2, Count: 3}))
 	f.Add(encodeState(9, -1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rec, err := decodeRecord(b)

@@ -35,5 +35,5 @@ func (h *Head) reset() {
 	h.byID, h.slots, h.invs = map[string]*entry{}, nil, nil
 	h.open, h.done = list{}, list{}
 	h.stored = map[*entry]struct{}{}
-	h.bytes, h.gaps = 0, map[gapKey]Gap{}
+	h.bytes, h.gaps = 0, task.GapSet{}
 }

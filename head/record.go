@@ -22,17 +22,6 @@ const Parked task.Day = -1
 
 var errRecord = errors.New("not a log record")
 
-// Gap is a stretch of time of which records are known to be missing.
-// (Source, Cause, From) identify it; when two statements of one gap meet, the
-// longer and the larger win.
-type Gap struct {
-	Source string
-	Cause  string
-	From   int64 // microseconds
-	To     int64
-	Count  int64 // 0 if not known
-}
-
 func encodeEvent(v *task.Invocation) []byte {
 	return task.AppendBinary([]byte{kindEvent}, v)
 }
@@ -56,7 +45,7 @@ func encodeCut(cut uint64, day task.Day, ids []string) []byte {
 
 func encodeDrop(ids []string) []byte { return encodeIDs([]byte{kindDrop}, ids) }
 
-func encodeGap(g Gap) []byte {
+func encodeGap(g task.Gap) []byte {
 	dst := []byte{kindGap}
 	for _, s := range []string{g.Source, g.Cause} {
 		dst = append(binary.AppendUvarint(dst, uint64(len(s))), s...)
@@ -78,7 +67,7 @@ type record struct {
 	cut   uint64
 	day   task.Day // of a cut; the floor of a state
 	ids   []string
-	gap   Gap
+	gap   task.Gap
 	bytes int
 }
 
@@ -99,7 +88,7 @@ func decodeRecord(b []byte) (record, error) {
 	case kindDrop:
 		r.ids = d.ids()
 	case kindGap:
-		r.gap = Gap{Source: d.text(), Cause: d.text(), From: d.varint(), To: d.varint(), Count: d.varint()}
+		r.gap = task.Gap{Source: d.text(), Cause: d.text(), From: d.varint(), To: d.varint(), Count: d.varint()}
 	case kindState:
 		r.cut, r.day = d.uvarint(), task.Day(d.varint())
 	default:

@@ -36,6 +36,7 @@ func (db *DB) Reserve(bytes int64) (release func(), err error) {
 		// Where other bodies take up the room, dropping records would not help.
 		helps := db.head.Held()+bytes > db.opts.HeadMaxBytes
 		if db.opts.OnOverflow == OverflowReject || !helps || db.dropOldest() == nil {
+			db.noteLoss(lossHeadFull, 0)
 			return nil, ErrOverloaded
 		}
 	}
@@ -114,6 +115,7 @@ func (db *DB) admit(ctx context.Context, recs []Record, out *Appended) ([]*task.
 	now, floor := db.now(), db.floor()
 	ahead := now + db.opts.MaxFuture.Microseconds()
 	invs := make([]*task.Invocation, 0, len(recs))
+	var old, far int64
 	latest := db.latestIn(recs)
 	for i := range recs {
 		v := &recs[i].Invocation
@@ -130,9 +132,11 @@ func (db *DB) admit(ctx context.Context, recs []Record, out *Appended) ([]*task.
 		case err != nil:
 		case v.RowTime() < floor:
 			reason = reasonPast
+			old++
 			err = fmt.Errorf("its time, %s, is before what is kept, from %s", stamp(v.RowTime()), stamp(floor))
 		case v.UpdatedAt > ahead:
 			reason = reasonFuture
+			far++
 			err = fmt.Errorf("its time, %s, is ahead of the clock by more than %s (--ingest.max-future)", stamp(v.UpdatedAt), db.opts.MaxFuture)
 		}
 		if err != nil {
@@ -143,6 +147,12 @@ func (db *DB) admit(ctx context.Context, recs []Record, out *Appended) ([]*task.
 		invs = append(invs, v)
 	}
 	db.rejected.Add(int64(len(out.Refused)))
+	if old > 0 {
+		db.noteLoss(lossTooOld, old)
+	}
+	if far > 0 {
+		db.noteLoss(lossTooFar, far)
+	}
 	return invs, nil
 }
 
@@ -201,6 +211,7 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records [][]by
 			if full { // everything is being cut, and the disk stands still
 				out.Dropped += len(invs)
 				db.noteDropped(reasonStalled, int64(len(invs)))
+				db.noteLoss(lossStalled, int64(len(invs)))
 				invs = nil
 			}
 		}
@@ -213,6 +224,7 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records [][]by
 	}
 	if err := db.head.Wait(last.Ticket); err != nil {
 		db.noteStore(err)
+		db.noteLoss(lossNotLog, 0)
 		return fmt.Errorf("logging: %w", err)
 	}
 	db.noteStore(nil)
@@ -323,6 +335,7 @@ func (db *DB) promise(ctx context.Context, invs []*task.Invocation) (giveBack fu
 		return ok
 	})
 	if err == nil && !ok {
+		db.noteLoss(lossHeadFull, 0)
 		err = ErrOverloaded
 	}
 	return giveBack, err
@@ -360,13 +373,4 @@ func (db *DB) hurry() {
 	case db.pressure <- struct{}{}:
 	default:
 	}
-}
-
-// AddGap records that something is missing: a broker that was lost, messages
-// that were dropped. Told again with a later end, it grows.
-func (db *DB) AddGap(g Gap) {
-	if db.readOnly || db.usable() != nil {
-		return
-	}
-	db.head.AddGap(head.Gap{Source: g.Source, Cause: g.Cause, From: g.From, To: g.To, Count: g.Count})
 }

@@ -81,11 +81,12 @@ func exists(path string) bool {
 // headState is everything that only the head knows.
 type headState struct {
 	invs  []*task.Invocation
-	gaps  []head.Gap
+	gaps  []task.Gap
 	floor task.Day
 }
 
 func (db *DB) headState() headState {
+	db.tellLosses()
 	return headState{invs: db.head.Snapshot().Invs, gaps: db.head.Gaps(), floor: db.head.Floor()}
 }
 

@@ -33,6 +33,7 @@ type DB struct {
 	head     *head.Head
 	thin     thinner
 	shedding shedder
+	losses   losses
 	legacy   legacies
 	// legacyErrors are the files that could not be attached; set by Open.
 	legacyErrors map[string]error

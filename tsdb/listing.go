@@ -25,22 +25,22 @@ func (db *DB) blocks() []BlockInfo {
 	view := db.catalog.View()
 	defer view.Release()
 	st := db.head.Stats()
-	inHead := BlockInfo{Kind: KindHead, Path: "wal", Rows: st.Records, RowsExact: true, Bytes: db.logBytes(), Oldest: st.Oldest, Newest: st.Newest}
+	inHead := BlockInfo{Kind: KindHead, Path: "wal", Rows: st.Records, RowsExact: true, Bytes: db.logBytes(), Oldest: st.Oldest, Newest: st.Newest, Gaps: len(db.headGaps())}
 	if p := db.compact.Parked(); p != nil {
 		inHead.Rows += p.Rows()
 		inHead.Bytes += p.Bytes()
 	}
 	out := []BlockInfo{inHead}
 	for _, f := range view.Days() {
-		if l := f.Live; l != nil && (l.Rows() > 0 || f.Sealed == nil) {
+		if l := f.Live; l != nil && (l.Rows() > 0 || len(l.Gaps()) > 0 || f.Sealed == nil) {
 			oldest, newest := l.Bounds()
 			out = append(out, BlockInfo{Kind: KindLive, Day: f.Day.String(), Path: filepath.Join("live", l.Name()), Generation: l.Seq(),
-				Rows: l.Rows(), RowsExact: true, Bytes: l.Bytes(), Oldest: oldest, Newest: newest})
+				Rows: l.Rows(), RowsExact: true, Bytes: l.Bytes(), Oldest: oldest, Newest: newest, Gaps: len(l.Gaps())})
 		}
 		if s := f.Sealed; s != nil {
 			oldest, newest := s.Bounds()
 			out = append(out, BlockInfo{Kind: KindDay, Day: f.Day.String(), Path: filepath.Join("days", s.Name()), Generation: s.Generation(),
-				Rows: s.Rows(), RowsExact: true, Bytes: s.Bytes(), Oldest: oldest, Newest: newest})
+				Rows: s.Rows(), RowsExact: true, Bytes: s.Bytes(), Oldest: oldest, Newest: newest, Gaps: len(s.Gaps())})
 		}
 	}
 	files, done := db.legacy.use()

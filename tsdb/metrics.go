@@ -143,7 +143,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	g.collectBlocks(put)
 	causes := map[string]int{}
-	for _, x := range g.db.head.Gaps() {
+	for _, x := range g.db.gaps(0, 0) {
 		causes[x.Cause]++
 	}
 	for cause, n := range causes {

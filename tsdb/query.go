@@ -340,11 +340,7 @@ func (db *DB) coverage(f *task.Filter, unreadable []string) Coverage {
 	}
 	slices.Sort(c.Unreadable)
 	c.Unreadable = slices.Compact(c.Unreadable)
-	for _, g := range db.head.Gaps() {
-		if g.To >= f.From && (f.To == 0 || g.From < f.To) {
-			c.Gaps = append(c.Gaps, Gap{From: g.From, To: g.To, Source: g.Source, Cause: g.Cause, Count: g.Count})
-		}
-	}
+	c.Gaps = task.FoldGaps(db.gaps(f.From, f.To), maxGapsTold)
 	c.Complete = len(c.Gaps) == 0 && len(c.Unreadable) == 0 && (f.From == 0 || f.From >= c.RetentionFrom)
 	return c
 }

@@ -61,7 +61,11 @@ const downtimeNoticed = 10 * time.Second
 func (db *DB) noteDowntime() {
 	now, seen := db.opts.Now(), db.lock.lastSeen
 	if !seen.IsZero() && now.Sub(seen) > downtimeNoticed {
-		db.head.AddGap(head.Gap{Source: "daemon", Cause: "daemon down", From: seen.UnixMicro(), To: now.UnixMicro()})
+		db.head.AddGap(task.Gap{Source: "daemon", Cause: "daemon down", From: seen.UnixMicro(), To: now.UnixMicro()})
+		// From now on the clock is noted: the next start would not know.
+		if err := db.settleGaps(); err != nil {
+			db.storeFailed("logging how long no daemon ran", err)
+		}
 	}
 }
 
@@ -192,7 +196,7 @@ func (db *DB) cutRound(ctx context.Context) (progress bool) {
 	}
 	// Each step is tried whatever became of the others: one damaged file must
 	// not keep the rest in memory, nor the log from being trimmed.
-	errs := []error{db.giveUpParked(ctx), cut(false)}
+	errs := []error{db.settleGaps(), db.giveUpParked(ctx), cut(false)}
 	if db.fullness() > 0.75 || db.walFull() {
 		errs = append(errs, cut(true))
 	}
@@ -350,6 +354,9 @@ func (db *DB) Cut(ctx context.Context, seal bool) (CutResult, error) {
 	if err := db.usable(); err != nil {
 		return CutResult{}, err
 	}
+	if err := db.settleGaps(); err != nil {
+		return CutResult{}, err
+	}
 	res, err := db.compact.Cut(ctx, db.cuttable(), true, true)
 	out := CutResult{Rows: res.Rows}
 	for _, d := range res.Days {
@@ -372,7 +379,9 @@ func (db *DB) Close() error {
 	if db.ready.Load() && !db.readOnly {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
+		gaps := db.settleGaps()
 		_, err := db.compact.Cut(ctx, db.cuttable(), true, true)
+		err = errors.Join(gaps, err)
 		if err == nil {
 			err = db.head.Checkpoint()
 		}

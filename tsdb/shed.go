@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/go-kit/log/level"
-
-	"daybook/head"
 )
 
 // ErrDiskFull is returned by Append when the disk has no room for what it
@@ -22,13 +20,12 @@ var ErrDiskFull = errors.New("the disk is full")
 // keep a sixteenth.
 const maxReserve = 64 << 20
 
-// shedNote is how often a refusal is logged and its gap grows.
+// shedNote is how often a refusal is logged.
 const shedNote = time.Second
 
 // shedder knows of refusals for want of disk space.
 type shedder struct {
 	mu    sync.Mutex
-	since int64 // the first refusal of this time, microseconds; 0 if there is none
 	need  int64 // what has to be free for the last one
 	lines int64
 	noted time.Time
@@ -91,19 +88,15 @@ func (db *DB) noteShed(lines, free, need int64) {
 	now := db.opts.Now()
 	s := &db.shedding
 	s.mu.Lock()
-	if s.since == 0 {
-		s.since = now.UnixMicro()
-	}
 	s.lines, s.need = s.lines+lines, need
-	gap := head.Gap{Source: "disk", Cause: "disk full", From: s.since, To: now.UnixMicro()} // no count: clients try again
 	note := now.Sub(s.noted) >= shedNote
 	if note {
 		s.noted = now
 	}
 	refused := s.lines
 	s.mu.Unlock()
+	db.noteLoss(lossDiskFull, 0)
 	if note {
-		db.head.AddGap(gap)
 		level.Warn(db.logger).Log("msg", "the disk is full: requests are refused", "free_bytes", free, "needed_bytes", need, "refused_lines", refused)
 	}
 }
@@ -112,7 +105,7 @@ func (db *DB) noteShed(lines, free, need int64) {
 func (s *shedder) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.since, s.need, s.lines, s.noted = 0, 0, 0, time.Time{}
+	s.need, s.lines, s.noted = 0, 0, time.Time{}
 }
 
 // diskReasons says what Append does for want of disk space, and whether it

@@ -61,7 +61,7 @@ func TestDiskHasNoRoom(t *testing.T) {
 	if err := db.shed(context.Background(), nil); err != nil || errors.Is(err, ErrDiskFull) {
 		t.Error(err)
 	}
-	if db.shedding.since != 0 {
+	if db.shedding.need != 0 {
 		t.Error("it is not over")
 	}
 }

@@ -71,18 +71,12 @@ type Coverage struct {
 	From, To      int64 // microseconds; 0 if not bounded
 	RetentionFrom int64 // rows before this have been deleted by age; 0 if none ever are
 	Complete      bool
-	Gaps          []Gap
+	Gaps          []Gap    // by start; at most maxGapsTold, then neighbours are taken together
 	Unreadable    []string // names of files that could not be read
 }
 
-// Gap is a stretch of time of which invocations are missing. (Source, Cause,
-// From) identify it.
-type Gap struct {
-	From, To int64 // microseconds
-	Source   string
-	Cause    string
-	Count    int64 // records known to be missing; 0 if not known
-}
+// Gap is a stretch of time of which invocations are missing.
+type Gap = task.Gap
 
 // BlockKind is the kind of a block.
 type BlockKind string
@@ -106,6 +100,7 @@ type BlockInfo struct {
 	Bytes      int64 // physical
 	Oldest     int64 // row times, microseconds; 0 if empty
 	Newest     int64
+	Gaps       int // that are kept here; one that grew may be in two blocks
 }
 
 // Health is a snapshot of how the DB is doing.

@@ -48,6 +48,24 @@ func (db *DB) Verify(ctx context.Context, targets []string, report func(Finding)
 	return nil
 }
 
+// gapsListed bounds the notes about gaps of one file.
+const gapsListed = 30
+
+// noteGaps reports what is known to be missing.
+func noteGaps(path string, gaps []task.Gap, report func(Finding)) {
+	for i, g := range gaps {
+		if i == gapsListed {
+			report(Finding{Path: path, Note: true, Problem: fmt.Sprintf("%d more gaps", len(gaps)-i)})
+			return
+		}
+		count := "not known"
+		if g.Count > 0 {
+			count = fmt.Sprint(g.Count)
+		}
+		report(Finding{Path: path, Note: true, Problem: fmt.Sprintf("gap from %s to %s: %s (%s), records missing: %s", stamp(g.From), stamp(g.To), g.Cause, g.Source, count)})
+	}
+}
+
 // pathsOf lists the files of a day.
 func (db *DB) pathsOf(d task.Day) []string {
 	view := db.catalog.View()
@@ -123,7 +141,14 @@ func checkFile(ctx context.Context, path string, report func(Finding)) error {
 	for _, f := range found {
 		report(Finding{Path: f.Path, Problem: f.Problem, Remedy: f.Remedy, Note: f.Note})
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	gaps, err := blocks.FileGaps(ctx, path)
+	if err == nil { // else it is among the findings
+		noteGaps(path, gaps, report)
+	}
+	return nil
 }
 
 // verifyOnce walks over all rows and reports ids that an answer would show
@@ -159,6 +184,7 @@ func (db *DB) verifyLog(report func(Finding)) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // a directory of day files
 	}
+	noteGaps("wal", db.headGaps(), report)
 	for _, f := range found {
 		problem := f.Reason
 		if f.Length > 0 {

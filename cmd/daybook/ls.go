@@ -41,13 +41,13 @@ func (c *lsCommand) run() error {
 }
 
 func printBlocks(w *bufio.Writer, blocks []tsdb.BlockInfo) {
-	out := newColumns(w, "KIND", "DAY", ">ROWS", ">BYTES", "OLDEST", "NEWEST", "PATH")
+	out := newColumns(w, "KIND", "DAY", ">ROWS", ">BYTES", "OLDEST", "NEWEST", ">GAPS", "PATH")
 	for _, b := range blocks {
 		rows := strconv.FormatInt(b.Rows, 10)
 		if !b.RowsExact {
 			rows = "~" + rows
 		}
-		out.row(string(b.Kind), b.Day, rows, strconv.FormatInt(b.Bytes, 10), clock(b.Oldest), clock(b.Newest), b.Path)
+		out.row(string(b.Kind), b.Day, rows, strconv.FormatInt(b.Bytes, 10), clock(b.Oldest), clock(b.Newest), strconv.Itoa(b.Gaps), b.Path)
 	}
 	out.flush()
 }

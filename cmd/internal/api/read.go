@@ -111,6 +111,7 @@ func appendCoverage(dst []byte, c *tsdb.Coverage) []byte {
 		}
 		dst = render.AppendTime(append(dst, `{"from":`...), g.From)
 		dst = render.AppendTime(append(dst, `,"to":`...), g.To)
+		dst = task.AppendJSONString(append(dst, `,"source":`...), g.Source)
 		dst = task.AppendJSONString(append(dst, `,"cause":`...), g.Cause)
 		dst = append(strconv.AppendInt(append(dst, `,"count":`...), g.Count, 10), '}')
 	}

@@ -107,8 +107,8 @@ func TestAnswers(t *testing.T) {
 	f.progress = tsdb.Progress{Ready: true}
 	h := newAPI(f, func(c *api.Config) { c.EnableAdmin = true })
 	for _, c := range []struct{ method, path, want string }{
-		{"GET", "/api/v1/blocks", `{"blocks":[{"kind":"head","day":null,"path":null,"generation":0,"rows":2,"rows_exact":true,"bytes":10,"oldest":null,"newest":null},` +
-			`{"kind":"day","day":"2026-11-22","path":"days/2026-11-22.db","generation":1,"rows":7,"rows_exact":true,"bytes":4096,"oldest":1.5,"newest":2}]}`},
+		{"GET", "/api/v1/blocks", `{"blocks":[{"kind":"head","day":null,"path":null,"generation":0,"rows":2,"rows_exact":true,"bytes":10,"oldest":null,"newest":null,"gaps":0},` +
+			`{"kind":"day","day":"2026-11-22","path":"days/2026-11-22.db","generation":1,"rows":7,"rows_exact":true,"bytes":4096,"oldest":1.5,"newest":2,"gaps":0}]}`},
 		{"GET", "/healthz", `{"status":"degraded","reasons":["disk"],"head_records":0,"head_bytes":0,"rows":9,"rows_exact":true,"oldest":1.5,` +
 			`"dropped_total":3,"rejected_total":0,"wal_bytes":0,"disk_usage_pct":12.35,"disk_free_bytes":0,"brokers":[]}`},
 		{"GET", "/api/v1/status/flags", `{"flags":{"storage.path":"./data"}}`},

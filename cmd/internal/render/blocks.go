@@ -30,6 +30,7 @@ func appendBlock(dst []byte, b *tsdb.BlockInfo) []byte {
 	dst = strconv.AppendInt(append(dst, `,"bytes":`...), b.Bytes, 10)
 	dst = AppendTime(append(dst, `,"oldest":`...), b.Oldest)
 	dst = AppendTime(append(dst, `,"newest":`...), b.Newest)
+	dst = strconv.AppendInt(append(dst, `,"gaps":`...), int64(b.Gaps), 10)
 	return append(dst, '}')
 }
 
