@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"daybook/tsdb"
+)
+
+// coverageNotes collects what pages do not cover, to be said once.
+type coverageNotes struct {
+	from, retention int64
+	gaps            []tsdb.Gap
+	unreadable      []string
+}
+
+func (n *coverageNotes) add(c *tsdb.Coverage) {
+	n.from, n.retention = c.From, c.RetentionFrom
+	for _, g := range c.Gaps {
+		if !slices.Contains(n.gaps, g) {
+			n.gaps = append(n.gaps, g)
+		}
+	}
+	for _, name := range c.Unreadable {
+		if !slices.Contains(n.unreadable, name) {
+			n.unreadable = append(n.unreadable, name)
+		}
+	}
+}
+
+// print says it. That rows are deleted by age is worth saying if they were asked for,
+// or if nothing was found.
+func (n *coverageNotes) print(w io.Writer, found int, complete bool) {
+	if !complete {
+		fmt.Fprintln(w, "daybook: the time limit ended the query: there may be more")
+	}
+	for _, name := range n.unreadable {
+		fmt.Fprintf(w, "daybook: not covered: %s cannot be read, daybook verify says more\n", printable(name))
+	}
+	for _, g := range n.gaps {
+		missing := ""
+		if g.Count > 0 {
+			missing = fmt.Sprintf(", %d missing", g.Count)
+		}
+		fmt.Fprintf(w, "daybook: not covered: %s to %s, %s%s\n", clock(g.From), clock(g.To), printable(g.Cause), missing)
+	}
+	if n.retention > 0 && (found == 0 || n.from != 0) && n.from < n.retention {
+		fmt.Fprintf(w, "daybook: not covered: what ended before %s has been deleted by age\n", clock(n.retention))
+	}
+}
