@@ -27,7 +27,7 @@ func BenchmarkApply(b *testing.B) {
 	}
 	defer closeAll(b, l)
 	held, cut, written := benchRows(), uint64(0), writtenBytes()
-	g := newLoad(1, testDay, held*2)
+	g := newLoad(1, testDay, max(held*2, 4_000_000)) // so dense is a day of 4 million
 	start := time.Now()
 	var took time.Duration
 	for range held / 10_000 {

@@ -1,9 +1,12 @@
 package blocks
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"maps"
+	"slices"
 
 	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
@@ -45,64 +48,79 @@ type rollupKey struct {
 	gone  int64
 }
 
-// tally collects the rollups of one transaction, by minute and hour.
+// tally collects the rollups of one transaction: by minute, hours are made of
+// those. It does not outlive the rows.
 type tally struct {
-	sums map[rollupKey]*rollup.Rollup
-	last [2]rollupKey // rows come in runs
-	at   [2]*rollup.Rollup
+	minutes map[rollupKey]*rollup.Rollup
+	groups  map[string]string // of workers
 }
 
 // liveWidths are the widths that a live file keeps.
 var liveWidths = [2]rollup.Width{rollup.Minute, rollup.Hour}
 
 func (t *tally) add(v *task.Invocation, name, gone int64) {
-	if t.sums == nil {
-		t.sums = map[rollupKey]*rollup.Rollup{}
+	if t.minutes == nil {
+		t.minutes, t.groups = map[rollupKey]*rollup.Rollup{}, map[string]string{}
 	}
-	at := v.RowTime()
-	for i, width := range liveWidths {
-		k := rollupKey{width, rollupName(name), width.Start(at), gone}
-		if t.at[i] == nil || t.last[i] != k {
-			r := t.sums[k]
-			if r == nil {
-				r = &rollup.Rollup{}
-				t.sums[k] = r
-			}
-			t.last[i], t.at[i] = k, r
-		}
-		t.at[i].Add(v)
+	group, ok := t.groups[v.Worker]
+	if !ok {
+		group = task.WorkerGroup(v.Worker)
+		t.groups[v.Worker] = group
 	}
+	rollupAt(t.minutes, rollupKey{rollup.Minute, rollupName(name), rollup.Minute.Start(v.RowTime()), gone}).AddBriefly(v, group)
 }
 
-// store merges the tally into the table.
+func rollupAt(m map[rollupKey]*rollup.Rollup, k rollupKey) *rollup.Rollup {
+	r := m[k]
+	if r == nil {
+		r = &rollup.Rollup{}
+		m[k] = r
+	}
+	return r
+}
+
+// store merges the tally into the table, in the order of its key. As cuts are
+// in time order most minutes are new, which one look tells.
 func (t *tally) store(ctx context.Context, c *conn) error {
-	var buf []byte
+	if len(t.minutes) == 0 {
+		return nil
+	}
+	all := maps.Clone(t.minutes)
+	for k, r := range t.minutes {
+		k.width, k.start = rollup.Hour, rollup.Hour.Start(k.start)
+		rollupAt(all, k).Merge(r)
+	}
+	var vals [1]driver.Value
+	if _, err := c.queryRow(ctx, vals[:], "SELECT max(start) FROM rollup WHERE width = ?", int64(rollup.Minute)); err != nil {
+		return err
+	}
+	newest, any := vals[0].(int64)
 	var dec rollup.Decoder
-	for k, r := range t.sums {
-		// As cuts are in time order, most minutes are new.
-		buf = r.AppendBinary(buf[:0])
-		var vals [1]driver.Value
-		fresh, err := c.queryRow(ctx, vals[:], "INSERT INTO rollup (width, name, start, gone, data) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1",
-			int64(k.width), k.name, k.start, k.gone, buf)
-		if err != nil {
-			return err
+	write := batchInsert{text: "INSERT OR REPLACE INTO rollup (width, name, start, gone, data) VALUES ", columns: 5}
+	for _, k := range slices.SortedFunc(maps.Keys(all), rollupKey.compare) {
+		r := all[k]
+		if any && (k.width != rollup.Minute || k.start <= newest) {
+			found, err := c.queryRow(ctx, vals[:], "SELECT data FROM rollup WHERE width = ? AND start = ? AND name = ? AND gone = ?",
+				int64(k.width), k.start, k.name, k.gone)
+			if err != nil {
+				return err
+			}
+			if data, _ := vals[0].([]byte); found {
+				if err := dec.Merge(r, data); err != nil {
+					return fmt.Errorf("a stored rollup: %w", err)
+				}
+			}
 		}
-		if fresh {
-			continue
-		}
-		if _, err := c.queryRow(ctx, vals[:], "SELECT data FROM rollup WHERE width = ? AND name = ? AND start = ? AND gone = ?",
-			int64(k.width), k.name, k.start, k.gone); err != nil {
-			return err
-		}
-		data, _ := vals[0].([]byte)
-		if err := dec.Merge(r, data); err != nil {
-			return fmt.Errorf("a stored rollup: %w", err)
-		}
-		if buf, err = storeRollup(c, k, r, buf); err != nil {
+		if err := write.add(c, int64(k.width), k.name, k.start, k.gone, r.AppendBinary(nil)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return write.flush(c)
+}
+
+// compare is the order of a live file's table.
+func (k rollupKey) compare(o rollupKey) int {
+	return cmp.Or(cmp.Compare(k.width, o.width), cmp.Compare(k.start, o.start), cmp.Compare(k.name, o.name), cmp.Compare(k.gone, o.gone))
 }
 
 func storeRollup(c *conn, k rollupKey, r *rollup.Rollup, buf []byte) ([]byte, error) {

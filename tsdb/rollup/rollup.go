@@ -84,10 +84,15 @@ type Rollup struct {
 // Add counts an invocation. Which task and bucket it belongs to is the
 // caller's business.
 func (r *Rollup) Add(v *task.Invocation) {
-	r.add(v, task.WorkerGroup(v.Worker))
+	r.add(v, task.WorkerGroup(v.Worker), true)
 }
 
-func (r *Rollup) add(v *task.Invocation, group string) {
+// AddBriefly is Add for a rollup that does not outlive v: it shares v's names
+// instead of copying them. group is the group of v's worker.
+func (r *Rollup) AddBriefly(v *task.Invocation, group string) { r.add(v, group, false) }
+
+// add counts an invocation; own says that names are copied.
+func (r *Rollup) add(v *task.Invocation, group string, own bool) {
 	r.Counts.add(v)
 	if v.Outcome.HasRuntime {
 		r.Runtime.Add(v.Outcome.Runtime)
@@ -95,10 +100,10 @@ func (r *Rollup) add(v *task.Invocation, group string) {
 	if wait, ok := v.WaitMicros(); ok {
 		r.Wait.Add(wait)
 	}
-	r.Workers.Add(group)
-	r.Queues.Add(v.Queue)
+	r.Workers.add(group, own)
+	r.Queues.add(v.Queue, own)
 	if v.State != task.StateSuccess {
-		r.Exceptions.Add(v.Outcome.ExceptionType)
+		r.Exceptions.add(v.Outcome.ExceptionType, own)
 	}
 }
 

@@ -72,7 +72,7 @@ func (s *Set) Reset() {
 func (s *Set) Add(v *task.Invocation) {
 	r := s.place(v.TaskName, v.RowTime(), 1)
 	before := r.footprint()
-	r.add(v, s.group(v.Worker))
+	r.add(v, s.group(v.Worker), true)
 	s.grown(r, before)
 }
 

@@ -41,7 +41,11 @@ func before(a, b string) bool {
 }
 
 // Add counts a name once; the empty name says that none is known.
-func (t *Top) Add(name string) {
+func (t *Top) Add(name string) { t.add(name, true) }
+
+// add is Add; own says that the name is copied if it stays: it may be a part
+// of a whole decoded record.
+func (t *Top) add(name string, own bool) {
 	if name == "" {
 		return
 	}
@@ -49,13 +53,17 @@ func (t *Top) Add(name string) {
 	switch {
 	case found:
 		t.entries[i].n++
-	case len(t.entries) < TopNames:
-		// The name may be a part of a whole decoded record; that must not stay.
-		t.insert(i, entry{strings.Clone(name), 1})
-	case before(t.findWorst(), name):
+		return
+	case len(t.entries) >= TopNames && before(t.findWorst(), name):
 		t.other++
-	default:
-		t.insert(i, entry{strings.Clone(name), 1})
+		return
+	}
+	if own {
+		name = strings.Clone(name)
+	}
+	full := len(t.entries) >= TopNames
+	t.insert(i, entry{name, 1})
+	if full {
 		t.shrink()
 	}
 }
