@@ -63,7 +63,11 @@ fuzz: tools ## Fuzz every Fuzz target for FUZZTIME (10s) each
 	done
 
 .PHONY: bench
-bench: tools ## Run all benchmarks (BENCH=regexp)
+bench: build ## Measure the built daemon beside other ways to store the same, two minutes (ARGS="ingest --rows=3000000")
+	@bin/daybook bench $(ARGS)
+
+.PHONY: gobench
+gobench: tools ## Run all Go benchmarks (BENCH=regexp)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(TESTFLAGS) ./...
 
 .PHONY: lint

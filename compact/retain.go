@@ -41,33 +41,37 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 	var errs []error
 	n := 0
 	for _, d := range planRetention(now, days, floor) {
-		if err := c.expire(ctx, d); err != nil {
+		took, err := c.expire(ctx, d)
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		n++
 		c.opts.Observer.Delete("age")
-		level.Info(c.logger).Log("msg", "deleted day", "day", d, "cause", "age")
+		level.Info(c.logger).Log("msg", "deleted day", "day", d, "cause", "age", "took", took)
 	}
 	return n, errors.Join(errs...)
 }
 
 // expire takes a day out of the catalog, waits for its readers, and deletes
-// its files.
-func (c *Compactor) expire(ctx context.Context, d task.Day) error {
+// its files. It returns how long that took, without waiting for a cut that was
+// under way.
+func (c *Compactor) expire(ctx context.Context, d task.Day) (time.Duration, error) {
 	c.act.Lock()
+	began := time.Now()
 	c.mu.Lock()
 	x := c.days[d]
 	if x == nil || x.sealing {
 		c.mu.Unlock()
 		c.act.Unlock()
-		return nil
+		return 0, nil
 	}
 	delete(c.days, d)
 	c.mu.Unlock()
 	c.publish(d)
 	c.act.Unlock()
-	return c.remove(ctx, x.live, x.sealed)
+	err := c.remove(ctx, x.live, x.sealed)
+	return time.Since(began), err
 }
 
 // Remember notes the time as the one at which the clock was last seen: it is

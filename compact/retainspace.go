@@ -207,9 +207,10 @@ func (c *Compactor) deleteVictim(ctx context.Context, h Head, v victim, cause st
 	if err := h.LogFloor(v.day + 1); err != nil {
 		level.Warn(c.logger).Log("msg", "the retention floor is not in the log", "err", err)
 	}
-	if err := c.expire(ctx, v.day); err != nil {
+	took, err := c.expire(ctx, v.day)
+	if err != nil {
 		return err
 	}
-	level.Info(c.logger).Log("msg", "deleted day", "day", v.day, "cause", cause, "bytes", v.frees)
+	level.Info(c.logger).Log("msg", "deleted day", "day", v.day, "cause", cause, "bytes", v.frees, "took", took)
 	return nil
 }

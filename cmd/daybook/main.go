@@ -85,6 +85,7 @@ func newApp() (*kingpin.Application, map[string]command) {
 	add("backup", "Copy the data directory, today included, beside a running daemon or without one; days that are unchanged are not copied again.", &backupCommand{})
 	add("retention", "Say which days retention would delete now, and when the disk will be full.", &retentionCommand{})
 	add("import", "Send NDJSON files into a running daemon.", &importCommand{})
+	add("bench", "Measure: generate load, print rates, latencies, sizes and write amplification beside those of other ways to store the same. It starts daemons of its own.", &benchCommand{})
 	add("help-markdown", "Print the flags of all commands as Markdown.", &markdownCommand{app: app}).Hidden()
 	return app, commands
 }

@@ -27,8 +27,17 @@ func (p *progress) show(s sum, name string, line int) {
 	if p.to == nil || now.Before(p.next) {
 		return
 	}
-	p.next, p.shown = now.Add(500*time.Millisecond), true
-	fmt.Fprintf(p.to, "\r\x1b[K%s: line %d, %d accepted, %d refused", printable(name), line, s.Accepted, s.Rejected)
+	p.next = now.Add(500 * time.Millisecond)
+	p.text(fmt.Sprintf("%s: line %d, %d accepted, %d refused", printable(name), line, s.Accepted, s.Rejected))
+}
+
+// text shows a text at once.
+func (p *progress) text(s string) {
+	if p.to == nil {
+		return
+	}
+	p.shown = true
+	fmt.Fprint(p.to, "\r\x1b[K"+s)
 }
 
 func (p *progress) clear() {

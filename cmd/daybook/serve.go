@@ -28,7 +28,7 @@ func (c *serveCommand) register(cmd *kingpin.CmdClause) {
 		Default("127.0.0.1:8365").StringVar(&web.ListenAddress)
 	cmd.Flag("web.config.file", "File with TLS and basic auth, in exporter-toolkit's format; /-/healthy and /-/ready stay open. Read again when it changes.").
 		StringVar(&web.ConfigFile)
-	cmd.Flag("web.enable-admin-api", "Serve the admin endpoints (cut, snapshot); without it they are 404.").BoolVar(&web.EnableAdmin)
+	cmd.Flag("web.enable-admin-api", "Serve the admin endpoints (cut, snapshot) and profiles of the process under /debug/pprof/; without it they are 404.").BoolVar(&web.EnableAdmin)
 	sizeFlag(cmd.Flag("web.max-body", "Largest request body in bytes, also once decompressed; larger ones are refused with 413."), &web.MaxBody, "32MiB")
 	durationFlag(cmd.Flag("query.timeout", "Longest time that a query may take."), &query.Timeout, "30s")
 	cmd.Flag("query.max-concurrent", "Number of queries that may run at once; more are refused with 429.").Default("8").IntVar(&query.MaxConcurrent)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/http/pprof"
 	"strconv"
 
 	"daybook/tsdb/task"
@@ -44,4 +45,19 @@ func (a *API) snapshot(w http.ResponseWriter, r *http.Request, _ string) error {
 	body = appendTexts(append(body, `,"files":`...), s.Files)
 	a.reply(w, r, http.StatusOK, append(body, "}\n"...))
 	return nil
+}
+
+// profiler serves a profile of the process, for `go tool pprof`.
+func profiler(name string) handler {
+	serve := pprof.Handler(name).ServeHTTP
+	switch name {
+	case "profile":
+		serve = pprof.Profile
+	case "trace":
+		serve = pprof.Trace
+	}
+	return func(w http.ResponseWriter, r *http.Request, _ string) error {
+		serve(w, r)
+		return nil
+	}
 }

@@ -21,6 +21,7 @@ const (
 	pathHealthy      = "/-/healthy"
 	pathReady        = "/-/ready"
 	pathMetrics      = "/metrics"
+	pathPprof        = "/debug/pprof/"
 )
 
 func (a *API) table() map[string]route {
@@ -46,6 +47,9 @@ func (a *API) table() map[string]route {
 	if a.EnableAdmin {
 		t["/api/v1/admin/cut"] = route{http.MethodPost: a.cut}
 		t["/api/v1/admin/snapshot"] = route{http.MethodPost: a.snapshot}
+		for _, name := range []string{"allocs", "goroutine", "heap", "profile", "trace"} {
+			t[pathPprof+name] = route{http.MethodGet: profiler(name)}
+		}
 	}
 	return t
 }

@@ -1,0 +1,180 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"daybook/tsdb/load"
+)
+
+// sending is a way of sending lines.
+type sending struct {
+	clients int
+	batch   int
+	rate    float64       // lines a second, over all clients; 0 is as many as are taken
+	length  time.Duration // 0 is until rows or the context ends it
+	rows    int64         // 0 is no limit
+	pool    *load.Pool    // nil is that of finished invocations
+	live    *atomic.Int64 // accepted so far; may be nil
+}
+
+// sent is what became of it.
+type sent struct {
+	answer
+	busy int64 // requests that were asked to come again
+	took time.Duration
+	acks []time.Duration // how long each request took, ascending
+}
+
+func (s *sent) rate() float64 { return float64(s.Accepted) / s.took.Seconds() }
+
+// ack is a percentile of the acknowledgements in milliseconds.
+func (s *sent) ack(p float64) float64 { return percentile(s.acks, p) }
+
+// percentile of ascending durations, in milliseconds.
+func percentile(d []time.Duration, p float64) float64 {
+	if len(d) == 0 {
+		return 0
+	}
+	return d[min(int(p*float64(len(d))), len(d)-1)].Seconds() * 1e3
+}
+
+// send sends lines from several clients at once. At a given rate a request's
+// time counts from when it was due, not from when a client was free: a stall
+// then shows in all requests that it held up.
+func (r *run) send(ctx context.Context, d *daemon, s sending) (sent, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	began := time.Now()
+	var out sent
+	var mu sync.Mutex
+	var turn, rows atomic.Int64
+	var wg sync.WaitGroup
+	var errs []error
+	for range s.clients {
+		lines := r.lines()
+		if s.pool != nil {
+			lines = s.pool.Lines(r.Seed<<20 + r.seeds)
+		}
+		wg.Go(func() {
+			c := sender{sending: s, d: d, lines: lines, began: began, turn: &turn, total: &rows}
+			err := c.run(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			out.add(&c.sent)
+			if err != nil {
+				errs = append(errs, err)
+				cancel() // for all
+			}
+		})
+	}
+	wg.Wait()
+	out.took = time.Since(began)
+	slices.Sort(out.acks)
+	if len(errs) > 0 {
+		return out, errors.Join(errs[0])
+	}
+	return out, nil
+}
+
+func (s *sent) add(o *sent) {
+	s.Accepted += o.Accepted
+	s.Rejected += o.Rejected
+	s.Dropped += o.Dropped
+	s.busy += o.busy
+	s.acks = append(s.acks, o.acks...)
+}
+
+// sender is one client.
+type sender struct {
+	sending
+	sent  sent
+	d     *daemon
+	lines *load.Lines
+	began time.Time
+	turn  *atomic.Int64 // requests begun, of all clients
+	total *atomic.Int64 // lines of them
+	buf   []byte
+}
+
+func (c *sender) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if c.rows > 0 && c.total.Add(int64(c.batch)) > c.rows {
+			return nil
+		}
+		due, ok := c.due(ctx)
+		if !ok {
+			return nil
+		}
+		c.buf = c.lines.Append(c.buf[:0], c.batch, time.Now().UnixMicro())
+		if c.rate == 0 {
+			due = time.Now()
+		}
+		a, busy, err := c.d.post(ctx, c.buf)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case busy:
+			c.sent.busy++
+			continue
+		}
+		c.sent.acks = append(c.sent.acks, time.Since(due))
+		c.sent.Accepted += a.Accepted
+		c.sent.Rejected += a.Rejected
+		c.sent.Dropped += a.Dropped
+		if c.live != nil {
+			c.live.Add(a.Accepted)
+		}
+	}
+	return nil
+}
+
+// due waits for the next request's turn; false when the time is over.
+func (c *sender) due(ctx context.Context) (time.Time, bool) {
+	due := time.Now()
+	if c.rate > 0 {
+		due = c.began.Add(time.Duration(float64(c.turn.Add(1)) * float64(c.batch) / c.rate * float64(time.Second)))
+	}
+	if c.length > 0 && due.Sub(c.began) >= c.length {
+		return due, false
+	}
+	if wait := time.Until(due); wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return due, false
+		}
+	}
+	return due, true
+}
+
+// watchRSS samples the resident memory of a daemon until stop is called, which
+// returns the samples.
+func watchRSS(pid int) (stop func() []int64) {
+	end, ended := make(chan struct{}), make(chan struct{})
+	var samples []int64
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			samples = append(samples, usageOf(pid).rss)
+			select {
+			case <-tick.C:
+			case <-end:
+				return
+			}
+		}
+	}()
+	return func() []int64 {
+		close(end)
+		<-ended
+		return samples
+	}
+}
