@@ -51,6 +51,12 @@ func (r *resolved) arms() ([]arm, conds) {
 		}
 		return armsOf("INDEXED BY invocation_state", states), rest
 	}
+	return r.scan()
+}
+
+// scan is the one arm by key.
+func (r *resolved) scan() ([]arm, conds) {
+	rest := conds{text: slices.Clone(r.conds.text), args: slices.Clone(r.conds.args)}
 	if r.names != nil {
 		rest.in("i.name", *r.names)
 	}

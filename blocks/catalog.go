@@ -37,6 +37,7 @@ func (d DayFiles) paths() []string {
 type Catalog struct {
 	pool        *Pool
 	ignoreMoved bool
+	effort      int // of a fill that looks for words
 	moves       atomic.Uint64
 	edit        sync.Mutex // held by Edit; taken before mu
 	mu          struct {
@@ -75,7 +76,7 @@ func (g *generation) names(path string) bool {
 
 // NewCatalog returns an empty catalog whose files are read through pool.
 func NewCatalog(pool *Pool) *Catalog {
-	c := &Catalog{pool: pool}
+	c := &Catalog{pool: pool, effort: fillEffort}
 	c.mu.current = newGeneration(nil)
 	c.mu.changed = make(chan struct{})
 	return c

@@ -179,10 +179,14 @@ func (r *report) sealed(ctx context.Context, deep bool) (s *Sealed, err error) {
 		}
 	}
 	filter, err := loadBloom(ctx, c, s.filterBlocks)
+	if err != nil {
+		return s, err
+	}
+	words, err := newWordCheck(ctx, r, c, s.info.Day, false)
 	if err != nil || !deep {
 		return s, err
 	}
-	k := rowCheck{r: r, c: c, day: s.info.Day, ordered: true, known: func(hash uint64, _ int64) (bool, error) { return filter.has(hash), nil }}
+	k := rowCheck{r: r, words: words, c: c, day: s.info.Day, ordered: true, known: func(hash uint64, _ int64) (bool, error) { return filter.has(hash), nil }}
 	return s, r.rows(ctx, &k, &rollupCheck{r: r, c: c, day: s.info.Day, sealed: true})
 }
 
@@ -231,11 +235,15 @@ func (r *report) live(ctx context.Context, deep bool) (err error) {
 		return err
 	}
 	ids, err := loadIDs(ctx, c, func(uint64) {})
+	if err != nil {
+		return err
+	}
+	words, err := newWordCheck(ctx, r, c, day, true)
 	if err != nil || !deep {
 		return err
 	}
 	page := cachedPages(ctx, c)
-	k := rowCheck{r: r, c: c, day: day, known: func(hash uint64, key int64) (bool, error) {
+	k := rowCheck{r: r, words: words, c: c, day: day, known: func(hash uint64, key int64) (bool, error) {
 		found := false
 		err := ids.find(page, hash, func(at int64) (bool, error) {
 			found = at == key

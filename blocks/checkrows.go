@@ -19,6 +19,7 @@ type rowCheck struct {
 	ordered bool
 	// known reports whether an id of that hash is found at that key.
 	known func(hash uint64, key int64) (bool, error)
+	words *wordCheck // nil if there are none
 }
 
 func (k *rowCheck) run(ctx context.Context) error {
@@ -74,6 +75,17 @@ func (k *rowCheck) run(ctx context.Context) error {
 			return err
 		}
 		prevKey, prev = key, at
+		if k.words != nil {
+			found, err := k.words.has(ctx, &v, at.At, max(detail, 0)/chunkRows)
+			if err != nil {
+				return err
+			}
+			if !found {
+				if err := bad("has words that the filters do not have"); err != nil {
+					return err
+				}
+			}
+		}
 		known, err := k.known(at.Hash, key)
 		if err != nil {
 			return err

@@ -138,6 +138,12 @@ func explainQueries(t *testing.T, s *session, d DayFiles) []explained {
 				q.scans = []string{"i"}
 			}
 			out = append(out, q)
+			if arms[0].index == byKey {
+				continue
+			}
+			arms, rest = r.scan()
+			text, args = arms[0].text(shape.schema, shape.mask, rest, span{0, 1 << 62}, shape.oldest, 0)
+			out = append(out, explained{name: fmt.Sprintf("%s, where words may be (%s)", f.name, shape.name), text: text, args: args, scans: []string{"i"}})
 		}
 	}
 	return append(out,
@@ -150,6 +156,13 @@ func explainQueries(t *testing.T, s *session, d DayFiles) []explained {
 		explained{name: "row of an overlay", text: "SELECT task_id FROM " + live + ".invocation WHERE key = ?", args: []driver.Value{int64(1)}},
 		explained{name: "page of an id filter", text: "SELECT substr(bits, ?, ?) FROM " + sealed + ".id_filter WHERE page = ?", args: []driver.Value{int64(1), int64(64), int64(0)}},
 		explained{name: "chunk of details", text: "SELECT data FROM " + sealed + ".chunk WHERE id = ?", args: []driver.Value{int64(1)}},
+		explained{name: "is there a table of words", text: hasWordsText(sealed), scans: []string{"sqlite_schema"}},
+		explained{name: "are the words those of all cuts", text: wordsCurrentText(live), scans: []string{"cut", "CONSTANT"}},
+		explained{name: "groups of words", text: groupsText(live), args: []driver.Value{int64(0), int64(0), int64(5)}},
+		explained{name: "spans of a group", text: spansText(sealed), args: []driver.Value{int64(1)}},
+		explained{name: "page of words", text: wordPageText(sealed), args: []driver.Value{int64(1)}},
+		explained{name: "number of names", text: namesText(sealed), scans: []string{"CONSTANT"}},
+		explained{name: "key of an id", text: keyText(sealed), args: []driver.Value{"x"}},
 		explained{name: "look-up by id", text: lookupText(sealed), args: []driver.Value{"x"}},
 	)
 }

@@ -50,7 +50,18 @@ type fileRows struct {
 	chunks  *chunkReader
 	cursors []*cursor
 	run     []item
-	next    int // index in run
+	next    int   // index in run
+	last    int64 // key of the last row that was read
+
+	// more opens the cursors of the next range of keys, when those of one are
+	// done; nil: there is one.
+	more func() (bool, error)
+	// match says which rows match beyond what the statements say; nil: all.
+	match func(it *item) (bool, error)
+	// left is how many rows may still be looked at before the fill ends; passed
+	// is told how far it has come without a row. nil: they do not matter.
+	left   *int
+	passed func(key int64)
 }
 
 // open starts the arms.
@@ -83,6 +94,11 @@ func (f *fileRows) peek() (*item, error) {
 		if err != nil || !more {
 			return nil, err
 		}
+		if f.left != nil && len(f.run) == 0 {
+			if f.passed(f.last); *f.left <= 0 {
+				return nil, errPause
+			}
+		}
 	}
 	return &f.run[f.next], nil
 }
@@ -96,10 +112,20 @@ func (f *fileRows) load() (bool, error) {
 	clear(f.run)
 	f.run, f.next = f.run[:0], 0
 	first, last := true, int64(0)
+	defer func() { f.last = last }()
 	for {
 		c, err := f.first()
 		if err != nil {
 			return false, err
+		}
+		if c == nil && first && f.more != nil {
+			more, err := f.more()
+			if err != nil {
+				return false, err
+			}
+			if more {
+				continue
+			}
 		}
 		if c == nil || !first && f.ends(last, c.key) {
 			break
@@ -141,6 +167,12 @@ func (f *fileRows) add(c *cursor) error {
 	it.key = task.Key{At: keyTime(f.day, key), Hash: task.HashID(it.inv.TaskID), ID: it.inv.TaskID}
 	it.detail, it.residue = detail, residue
 	wanted, err := f.wanted(&it.key)
+	if wanted && f.match != nil {
+		wanted, err = f.match(it)
+	}
+	if f.left != nil {
+		*f.left--
+	}
 	if !wanted {
 		f.run = f.run[:len(f.run)-1]
 	}
@@ -171,15 +203,20 @@ func (f *fileRows) first() (*cursor, error) {
 	return best, nil
 }
 
+// details reads the chunks of the file.
+func (f *fileRows) details() *chunkReader {
+	if f.chunks == nil {
+		f.chunks = newChunkReader(chunkMemory)
+	}
+	return f.chunks
+}
+
 // complete finishes a row for who asked: its details if they are wanted, and
 // what Merge needs.
 func (it *item) complete(ctx context.Context, details bool) error {
 	f := it.from
 	if details && it.detail >= 0 {
-		if f.chunks == nil {
-			f.chunks = newChunkReader(chunkMemory)
-		}
-		if err := f.chunks.details(ctx, f.c, f.schema, it.detail, &it.inv); err != nil {
+		if err := f.details().details(ctx, f.c, f.schema, it.detail, &it.inv); err != nil {
 			return err
 		}
 	}

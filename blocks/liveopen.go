@@ -141,6 +141,9 @@ func (l *Live) load(c *conn) (w *liveWriter, err error) {
 	if s.oldest, s.newest, err = rowBounds(ctx, c, l.day); err != nil {
 		return nil, err
 	}
+	if w.words, err = loadWordWriter(ctx, c, l.day); err != nil {
+		return nil, err
+	}
 	l.filter = newBloomChain(s.rows)
 	if w.ids, err = loadIDs(ctx, c, l.filter.add); err != nil {
 		return nil, err

@@ -45,6 +45,7 @@ type liveWriter struct {
 	details chunkBuilder
 	encoded []byte
 	rollups tally
+	words   *wordWriter // nil in a file that was begun without
 }
 
 // placed is a row of a batch on its way in.
@@ -137,10 +138,12 @@ func (w *liveWriter) apply(ctx context.Context, b *Batch, rows []placed) error {
 		w.rows.n = 0
 		w.details = chunkBuilder{}
 		w.rollups = tally{}
+		w.words.rollback()
 		return err
 	}
 	w.ids = ids
 	w.dicts.commit()
+	w.words.commit()
 	w.l.state.Store(&next)
 	return nil
 }
@@ -167,6 +170,9 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	}
 	entries = append(entries, moved...)
 	if err := w.insert(ctx, rows); err != nil {
+		return nil, err
+	}
+	if err := w.words.cut(w.c, max(b.Cut, next.cuts.last())); err != nil {
 		return nil, err
 	}
 	for i := range rows {
@@ -221,6 +227,9 @@ func (w *liveWriter) insert(ctx context.Context, rows []placed) error {
 				}
 				detail = (w.chunk + 1) * chunkRows
 			}
+		}
+		if err := w.words.add(w.c, r.inv, r.at.At, at); err != nil {
+			return err
 		}
 		r.key = max(naturalKey(w.l.day, r.at), prev+1)
 		prev = r.key

@@ -201,7 +201,7 @@ func (v *View) selectID(ctx context.Context, s Select, fn func(*task.Invocation)
 		return err
 	}
 	row, ok := found[id]
-	if !ok || !s.Filter.Match(&row.Invocation) {
+	if !ok || !s.Filter.Match(&row.Invocation) || s.Text != nil && !s.Text.Match(&row.Invocation) {
 		return nil
 	}
 	if key := row.Key(); s.After != nil && !behind(s.After, &key, s.Oldest) {

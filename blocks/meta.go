@@ -23,6 +23,7 @@ const (
 	metaSealedBy     = "sealed_by"
 	metaVersion      = "daybook_version"
 	metaFilterBlocks = "filter_blocks"
+	metaWordsCut     = "words_cut" // up to which cut a live file has words
 )
 
 const (

@@ -60,8 +60,14 @@ func readFences(ctx context.Context, c *conn, schema string) (*idIndex, error) {
 
 // has reports whether the overlay has a row of an id.
 func (o *overlay) has(ctx context.Context, hash uint64, id string) (found bool, err error) {
+	_, found, err = o.find(ctx, hash, id)
+	return found, err
+}
+
+// find is the key of the overlay's row of an id.
+func (o *overlay) find(ctx context.Context, hash uint64, id string) (at int64, found bool, err error) {
 	if !o.live.MayContain(hash) {
-		return false, nil
+		return 0, false, nil
 	}
 	var vals [1]driver.Value
 	page := func(n int64) ([]byte, error) {
@@ -78,8 +84,8 @@ func (o *overlay) has(ctx context.Context, hash uint64, id string) (found bool, 
 			return false, err
 		}
 		stored, err := scanID(vals[0])
-		found = stored == id
+		found, at = stored == id, key
 		return found, err
 	})
-	return found, err
+	return at, found, err
 }

@@ -92,7 +92,7 @@ func build(ctx context.Context, path string, in SealInput) (err error) {
 		sealedPageBytes, sealCacheKiB, applicationID, FormatVersion)); err != nil {
 		return err
 	}
-	b := &builder{out: out, in: in, rows: newRowInserter(), dicts: newDicts(), file: &sealedMeta{absorbed: map[string]uint64{}}}
+	b := &builder{out: out, in: in, rows: newRowInserter(), dicts: newDicts(), words: newWordWriter(in.Day), file: &sealedMeta{absorbed: map[string]uint64{}}}
 	if err := b.open(ctx); err != nil {
 		return errors.Join(err, b.close())
 	}
@@ -121,6 +121,7 @@ type builder struct {
 	encoded []byte
 	chunk   int64
 	filter  *bloom
+	words   *wordWriter
 	file    *sealedMeta
 
 	rollups     sealTally

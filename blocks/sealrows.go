@@ -187,6 +187,9 @@ func (b *builder) merge(ctx context.Context) error {
 		err = b.flushDetails()
 	}
 	if err == nil {
+		err = b.words.flush(b.out)
+	}
+	if err == nil {
 		err = b.rollups.finish(b.out, b.in.Day)
 	}
 	return err
@@ -229,20 +232,27 @@ func (b *builder) copy(ctx context.Context, from *sealSource, row *sealRow) erro
 		}
 		args[col].Value = orNull(id)
 	}
-	if err := b.countRow(from, row, args[dictColumns[0]].Value); err != nil {
+	var v task.Invocation
+	if err := b.countRow(from, row, args[dictColumns[0]].Value, &v); err != nil {
 		return fmt.Errorf("key %d: %w", row.key, err)
 	}
+	at := int64(-1)
 	if detail, ok := row.vals[colDetail].(int64); ok {
 		t, err := from.chunks.texts(ctx, from.c, "main", detail)
 		if err != nil {
 			return fmt.Errorf("key %d: %w", row.key, err)
 		}
-		args[colDetail].Value = (b.chunk+1)*chunkRows + int64(b.details.rows)
+		t.set(&v)
+		at = (b.chunk+1)*chunkRows + int64(b.details.rows)
+		args[colDetail].Value = at
 		if b.details.add(&t); b.details.full() {
 			if err := b.flushDetails(); err != nil {
 				return err
 			}
 		}
+	}
+	if err := b.words.add(b.out, &v, row.at.At, at); err != nil {
+		return err
 	}
 	if b.rows.n++; b.rows.n == insertRows {
 		return b.flush(ctx)
@@ -250,20 +260,20 @@ func (b *builder) copy(ctx context.Context, from *sealSource, row *sealRow) erro
 	return nil
 }
 
-// countRow adds a row to the rollups; name is its id in the new file.
-func (b *builder) countRow(from *sealSource, row *sealRow, name driver.Value) error {
+// countRow decodes a row, without its details, and adds it to the rollups; name
+// is its id in the new file.
+func (b *builder) countRow(from *sealSource, row *sealRow, name driver.Value, v *task.Invocation) error {
 	texts := row.vals
 	for i, col := range dictColumns {
 		if id, ok := texts[col].(int64); ok {
 			texts[col] = from.names[i][id] // translate has checked it
 		}
 	}
-	var v task.Invocation
-	if _, _, _, err := decodeRow(texts[:], b.in.Day, &v); err != nil {
+	if _, _, _, err := decodeRow(texts[:], b.in.Day, v); err != nil {
 		return err
 	}
 	id, _ := name.(int64)
-	return b.rollups.add(b.out, &v, id)
+	return b.rollups.add(b.out, v, id)
 }
 
 // translate is the new file's id of a source's dictionary entry.

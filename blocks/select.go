@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"daybook/tsdb/task"
+	"daybook/tsdb/text"
 )
 
 const (
@@ -21,6 +22,7 @@ const (
 // Select says which rows are wanted, and in which order.
 type Select struct {
 	Filter  *task.Filter // nil is all
+	Text    *text.Query  // what has to be in the row; nil is anything
 	Oldest  bool         // ascending order; default is newest first
 	After   *task.Key    // only rows behind this place of the order
 	Limit   int          // rows at most; 0 is all
@@ -75,6 +77,9 @@ type walk struct {
 	want int                 // rows of this fill
 	rows []task.Invocation
 	size int64
+	left int // how much this fill may still look at
+
+	finders map[string]*finder // of the files of the day under way, by path
 }
 
 func newWalk(v *View, s Select) *walk {
@@ -122,7 +127,7 @@ func (s span) nonEmpty() bool { return s.low < s.high }
 // day read again without it.
 func (w *walk) fill(ctx context.Context) error {
 	clear(w.rows)
-	w.rows, w.size = w.rows[:0], 0
+	w.rows, w.size, w.left = w.rows[:0], 0, w.v.catalog.effort
 	for len(w.days) > 0 && !w.full() {
 		d, ok := w.v.readable(w.days[0])
 		if !ok {
@@ -139,17 +144,18 @@ func (w *walk) fill(ctx context.Context) error {
 				delete(w.seen, w.rows[start+i].TaskID)
 			}
 			w.rows, w.size, w.at = w.rows[:start], size, at
+			w.finders = nil
 			continue // readable leaves the file out now
 		}
 		if ended {
-			w.days = w.days[1:]
+			w.days, w.finders = w.days[1:], nil
 		}
 	}
 	w.want = fillRows
 	return nil
 }
 
-func (w *walk) full() bool { return len(w.rows) >= w.want || w.size >= fillBytes }
+func (w *walk) full() bool { return len(w.rows) >= w.want || w.size >= fillBytes || w.left <= 0 }
 
 // day reads rows of one day until the fill is full, in one transaction. It
 // reports whether the day is at its end.
@@ -204,9 +210,9 @@ func (w *walk) read(ctx context.Context, s *session, d DayFiles) (ended bool, er
 		f := &fileRows{c: s.c, day: d.Day, path: a.path, schema: s.schema(a.path), oldest: w.s.Oldest}
 		files = append(files, f)
 		if d.Live != nil && a.path == d.Live.Path() {
-			err = w.open(ctx, f, nil)
+			err = w.open(ctx, f, nil, w.finder(d, a.path, true))
 		} else {
-			err = w.open(ctx, f, over)
+			err = w.open(ctx, f, over, w.finder(d, a.path, false))
 		}
 		if err != nil {
 			return false, blame(ctx, f.path, err)
@@ -214,6 +220,9 @@ func (w *walk) read(ctx context.Context, s *session, d DayFiles) (ended bool, er
 	}
 	for !w.full() {
 		it, err := w.first(ctx, files)
+		if errors.Is(err, errPause) {
+			return false, nil
+		}
 		if err != nil {
 			return false, err
 		}
@@ -235,8 +244,23 @@ func (w *walk) read(ctx context.Context, s *session, d DayFiles) (ended bool, er
 	return false, nil
 }
 
+// finder is how far the walk has come in a file of a day; nil if it looks for
+// nothing there.
+func (w *walk) finder(d DayFiles, path string, live bool) *finder {
+	if !w.s.finds() {
+		return nil
+	}
+	if w.finders == nil {
+		w.finders = map[string]*finder{}
+	}
+	if w.finders[path] == nil {
+		w.finders[path] = newFinder(&w.s, d, live)
+	}
+	return w.finders[path]
+}
+
 // open starts the scans of one file; over is the overlay that it lies under.
-func (w *walk) open(ctx context.Context, f *fileRows, over *overlay) error {
+func (w *walk) open(ctx context.Context, f *fileRows, over *overlay, find *finder) error {
 	r, err := resolver{f.c, f.schema}.resolve(ctx, w.s.Filter, f.day)
 	if err != nil || r.none {
 		return err
@@ -254,6 +278,9 @@ func (w *walk) open(ctx context.Context, f *fileRows, over *overlay) error {
 		mask = over.schema
 	}
 	f.wanted = w.wanted(ctx, f.day, over)
+	if find != nil {
+		return find.open(ctx, f, &r, keys, mask, &w.left)
+	}
 	arms, rest := r.arms()
 	return f.open(ctx, arms, rest, keys, mask)
 }
@@ -280,6 +307,9 @@ func (w *walk) wanted(ctx context.Context, day task.Day, over *overlay) func(*ta
 func (w *walk) first(ctx context.Context, files []*fileRows) (best *item, err error) {
 	for _, f := range files {
 		it, err := f.peek()
+		if errors.Is(err, errPause) {
+			return nil, err
+		}
 		if err != nil {
 			return nil, blame(ctx, f.path, err)
 		}

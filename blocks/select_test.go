@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"daybook/tsdb/task"
@@ -23,6 +24,11 @@ type library struct {
 // newLibrary spreads random rows over days that are live, sealed, or sealed
 // under an overlay, with rows that were replaced, moved and hidden.
 func newLibrary(s *shelf, r *rand.Rand, days, rows int) *library {
+	return newLibraryOf(s, r, days, rows, randomRow)
+}
+
+// newLibraryOf is newLibrary of other rows.
+func newLibraryOf(s *shelf, r *rand.Rand, days, rows int, randomRow func(r *rand.Rand, id string, at int64) task.Invocation) *library {
 	lib := &library{}
 	collide := collidingIDs(s.t, 40)
 	stored := make([]struct{ sealed, live []task.Invocation }, days)
@@ -46,6 +52,10 @@ func newLibrary(s *shelf, r *rand.Rand, days, rows int) *library {
 			id = collide[i]
 		case i%5 == 0:
 			id = fmt.Sprintf("task-%d", i)
+		case i%16 == 1:
+			id = strings.ToUpper(id)
+		case i%16 == 2:
+			id = strings.ReplaceAll(id, "-", "")
 		}
 		d := r.IntN(days)
 		v := randomRow(r, id, at(d))
@@ -165,7 +175,7 @@ func (lib *library) someTime(r *rand.Rand) int64 {
 func (lib *library) want(s *Select) []task.Invocation {
 	var out []task.Invocation
 	for _, v := range lib.shown {
-		if s.Filter.Match(&v) {
+		if s.Filter.Match(&v) && (s.Text == nil || s.Text.Match(&v)) {
 			out = append(out, v)
 		}
 	}

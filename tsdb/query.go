@@ -129,7 +129,7 @@ func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View
 	})
 	defer m.stopLegacy()
 	if !q.Open && q.OpenBefore == 0 {
-		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Details: q.Details || q.Text != nil, Limit: q.limit(hint),
+		sel := blocks.Select{Filter: &q.Filter, Text: q.Text, Oldest: q.Oldest, After: q.After, Details: q.Details, Limit: hint,
 			Skip: func(id string, _ uint64) bool { return snap.Holds(id) }}
 		err = view.Select(ctx, sel, m.block)
 	}
@@ -211,15 +211,6 @@ func (q *Query) found(v *task.Invocation) bool { return q.Text == nil || q.Text.
 // matches reports whether an invocation in memory is wanted.
 func (q *Query) matches(v *task.Invocation) bool { return q.Match(v) && q.found(v) }
 
-// limit is how many rows the blocks are asked for at most: without words, as
-// many as are wanted.
-func (q *Query) limit(hint int) int {
-	if q.Text != nil {
-		return 0
-	}
-	return hint
-}
-
 // follows reports whether k comes after the cursor in the query's direction.
 func follows(k, cursor task.Key, oldest bool) bool {
 	c := k.Compare(cursor)
@@ -255,7 +246,7 @@ type merger struct {
 
 // block takes the next row of the blocks.
 func (m *merger) block(v *task.Invocation) (bool, error) {
-	if m.seen[v.TaskID] || !m.q.found(v) {
+	if m.seen[v.TaskID] {
 		return true, nil
 	}
 	if m.bounded {

@@ -36,16 +36,20 @@ func (b *Builder) Add(v *task.Invocation) {
 	b.AddText(v.Outcome.ExceptionMessage)
 	b.AddText(v.Outcome.Traceback)
 	b.AddID(v.TaskID)
+	b.AddRoot(v.TaskID, v.RootID)
 }
 
 // AddText adds the words of one field of a row.
 func (b *Builder) AddText(s string) {
 	b.hashes = appendHashes(b.hashes[:0], s)
-	span := uint64(min(b.spans, MaxSpans-1))
 	for _, h := range b.hashes {
-		if b.span.add(h) {
-			b.pairs = append(b.pairs, h|span)
-		}
+		b.addHash(h)
+	}
+}
+
+func (b *Builder) addHash(h uint64) {
+	if b.span.add(h) {
+		b.pairs = append(b.pairs, h|uint64(min(b.spans, MaxSpans-1)))
 	}
 }
 
@@ -54,6 +58,14 @@ func (b *Builder) AddID(id string) {
 	if !wholeID(id) {
 		b.ids = true
 		b.AddText(id)
+	}
+}
+
+// AddRoot adds the root of a row, unless it is the row itself: that is found
+// by its id.
+func (b *Builder) AddRoot(id, root string) {
+	if root != "" && root != id {
+		b.addHash(RootWord(root))
 	}
 }
 

@@ -1,6 +1,10 @@
 package text
 
-import "unicode/utf8"
+import (
+	"unicode/utf8"
+
+	"daybook/tsdb/task"
+)
 
 // A word's hash takes its folded bytes eight at a time. It is part of the page
 // format; never change it under the same version.
@@ -56,6 +60,37 @@ func appendHashes(dst []uint64, s string) []uint64 {
 			dst = append(dst, hashWord(s[from:end]))
 		}
 		i = end
+	}
+	return dst
+}
+
+// RootWord is the word that filters hold for the rows of which an id is the
+// root, but for the root's own row. No text has it: words have no NUL.
+func RootWord(id string) uint64 {
+	h, rest, n := uint64(hashSeed), uint64(0), 0
+	for _, s := range [...]string{"\x00root\x00", id} {
+		for i := range len(s) {
+			rest = rest<<8 | uint64(s[i])
+			if n++; n&7 == 0 {
+				h, rest = mixHash(h, rest), 0
+			}
+		}
+	}
+	return endHash(h, rest, n)
+}
+
+// AppendHashes appends what filters hold of a row, in order and repeated: that
+// is what Builder.Add adds.
+func AppendHashes(dst []uint64, v *task.Invocation) []uint64 {
+	for _, s := range [...]string{v.TaskName, v.Args, v.Kwargs, v.Outcome.Result,
+		v.Outcome.ExceptionType, v.Outcome.ExceptionMessage, v.Outcome.Traceback} {
+		dst = appendHashes(dst, s)
+	}
+	if !wholeID(v.TaskID) {
+		dst = appendHashes(dst, v.TaskID)
+	}
+	if v.RootID != "" && v.RootID != v.TaskID {
+		dst = append(dst, RootWord(v.RootID))
 	}
 	return dst
 }

@@ -1,0 +1,247 @@
+package blocks
+
+import (
+	"container/heap"
+	"context"
+	"database/sql/driver"
+	"math"
+
+	"daybook/tsdb/text"
+)
+
+// finder is how far a walk has come in one file in which it looks for words or
+// for a root. It is kept from one fill to the next, as long as the walk goes on
+// where it was.
+type finder struct {
+	s      *Select
+	live   *Live   // the file, one of both
+	sealed *Sealed // nil if it is live
+
+	started bool
+	ranges  *wordRanges // nil: all rows of the range of time are read, through an index or by key
+	at      place       // the range that is being read
+	inRange bool
+	// done is the key up to which rows have been looked at: those before it in
+	// the walk's direction are through.
+	done int64
+}
+
+// finds reports whether rows are looked for by words or by their root.
+func (s *Select) finds() bool { return s.Text != nil || s.Filter.RootID != "" }
+
+func newFinder(s *Select, d DayFiles, live bool) *finder {
+	f := &finder{s: s, done: math.MaxInt64}
+	if live {
+		f.live = d.Live
+	} else {
+		f.sealed = d.Sealed
+	}
+	if s.Oldest {
+		f.done = math.MinInt64
+	}
+	return f
+}
+
+// open starts the scans of a file for a fill.
+func (d *finder) open(ctx context.Context, f *fileRows, r *resolved, keys span, mask string, left *int) error {
+	if d.s.Oldest {
+		keys.low = max(keys.low, d.done)
+	} else {
+		keys.high = min(keys.high, d.done)
+	}
+	f.left = left
+	f.passed = func(key int64) {
+		if d.done = key; d.s.Oldest {
+			d.done++
+		}
+	}
+	if d.s.Text != nil {
+		f.match = func(it *item) (bool, error) { return d.match(ctx, it) }
+	}
+	if !keys.nonEmpty() {
+		return nil
+	}
+	arms, rest := r.arms()
+	if err := d.start(ctx, f, arms[0].index != byKey, keys); err != nil {
+		return err
+	}
+	if d.ranges == nil {
+		return f.open(ctx, arms, rest, keys, mask)
+	}
+	arms, rest = r.scan()
+	f.more = func() (bool, error) { return d.next(ctx, f, arms, rest, keys, mask, left) }
+	if d.inRange {
+		return d.read(ctx, f, arms, rest, keys, mask)
+	}
+	return nil
+}
+
+// start decides how the file is read, and brings what is known of its groups
+// up to date.
+func (d *finder) start(ctx context.Context, f *fileRows, indexed bool, keys span) error {
+	low, high := keys.low>>slotBits, (keys.high-1)>>slotBits+1
+	if d.started {
+		if d.ranges == nil || d.sealed != nil {
+			return nil
+		}
+		if err := d.ranges.load(ctx, f, low, high); err != nil {
+			return err
+		}
+		return d.scanFor(ctx, f)
+	}
+	has, err := hasWords(ctx, f.c, f.schema)
+	if err == nil && has && d.live != nil {
+		has, err = wordsCurrent(ctx, f.c, f.schema)
+	}
+	if err != nil {
+		return err
+	}
+	if has {
+		if d.ranges, err = d.find(ctx, f, indexed, low, high); err != nil {
+			return err
+		}
+	}
+	d.started = true
+	return nil
+}
+
+// find is what the words of a file say; nil if an index is the better way.
+func (d *finder) find(ctx context.Context, f *fileRows, indexed bool, low, high int64) (*wordRanges, error) {
+	r := &wordRanges{oldest: d.s.Oldest}
+	var ids []string
+	if root := d.s.Filter.RootID; root != "" {
+		r.words, ids = append(r.words, text.RootWord(root)), append(ids, root)
+	}
+	if q := d.s.Text; q != nil {
+		r.words, ids = append(r.words, q.Words()...), append(ids, q.TaskIDs()...)
+	}
+	if err := r.load(ctx, f, low, high); err != nil {
+		return nil, err
+	}
+	if indexed {
+		if dense, err := r.dense(ctx, f); err != nil || dense {
+			return nil, err
+		}
+	}
+	d.ranges = r
+	if err := d.scanFor(ctx, f); err != nil {
+		return nil, err
+	}
+	for _, w := range wantedOf(ids) {
+		keys, err := d.keysOf(ctx, f, w)
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range keys {
+			p := r.place(key>>slotBits, key>>slotBits)
+			p.sure = true
+			heap.Push(&r.found, p)
+		}
+	}
+	return r, nil
+}
+
+// scanFor prepares what chunks are asked: it depends on the names of the file.
+func (d *finder) scanFor(ctx context.Context, f *fileRows) error {
+	if d.s.Text == nil {
+		return nil
+	}
+	r := d.ranges
+	var vals [1]driver.Value
+	if _, err := f.c.queryRow(ctx, vals[:], namesText(f.schema)); err != nil {
+		return err
+	}
+	count, _ := vals[0].(int64)
+	if count == r.names && r.scan != nil {
+		return nil
+	}
+	var names []string
+	for _, table := range [...]string{"task_name", "exception"} {
+		more, err := loadNames(ctx, f.c, f.schema+"."+table)
+		if err != nil {
+			return err
+		}
+		names = append(names, more...)
+	}
+	r.names = count
+	if r.scan = d.s.Text.Scan(names); !r.scan.Any() {
+		r.scan = nil
+	}
+	return nil
+}
+
+func namesText(schema string) string {
+	return "SELECT (SELECT ifnull(max(id), 0) FROM " + schema + ".task_name) + (SELECT ifnull(max(id), 0) FROM " + schema + ".exception)"
+}
+
+// keysOf are the keys of the rows of an id.
+func (d *finder) keysOf(ctx context.Context, f *fileRows, w wantedID) (keys []int64, err error) {
+	if d.live != nil {
+		if !d.live.MayContain(w.hash) {
+			return nil, nil
+		}
+		o, err := openOverlay(ctx, d.live, f.c, f.schema)
+		if err != nil {
+			return nil, err
+		}
+		key, ok, err := o.find(ctx, w.hash, w.id)
+		if ok {
+			keys = append(keys, key)
+		}
+		return keys, err
+	}
+	maybe, known := d.sealed.MayContain(w.hash)
+	if !known {
+		maybe, err = probeFilter(ctx, f.c, f.schema, d.sealed.FilterBlocks(), w.hash)
+	}
+	if err != nil || !maybe {
+		return nil, err
+	}
+	err = f.c.each(ctx, 1, func(vals []driver.Value) error {
+		key, ok := vals[0].(int64)
+		if !ok {
+			return errRow
+		}
+		keys = append(keys, key)
+		return nil
+	}, keyText(f.schema), bindID(w.id))
+	return keys, err
+}
+
+func keyText(schema string) string {
+	return "SELECT key FROM " + schema + ".invocation INDEXED BY invocation_id WHERE task_id = ?"
+}
+
+// next opens the next range; false at the end.
+func (d *finder) next(ctx context.Context, f *fileRows, arms []arm, rest conds, keys span, mask string, left *int) (bool, error) {
+	var err error
+	if d.at, d.inRange, err = d.ranges.next(ctx, f, left); err != nil || !d.inRange {
+		return false, err
+	}
+	return true, d.read(ctx, f, arms, rest, keys, mask)
+}
+
+// read opens the cursors of the range.
+func (d *finder) read(ctx context.Context, f *fileRows, arms []arm, rest conds, keys span, mask string) error {
+	first, last := d.ranges.times(d.at)
+	keys.low, keys.high = max(keys.low, first<<slotBits), min(keys.high, (last+1)<<slotBits)
+	f.close()
+	if !keys.nonEmpty() {
+		return nil
+	}
+	return f.open(ctx, arms, rest, keys, mask)
+}
+
+// match reports whether a row has the words. It leaves no texts in the row.
+func (d *finder) match(ctx context.Context, it *item) (bool, error) {
+	if it.detail >= 0 {
+		t, err := it.from.details().texts(ctx, it.from.c, it.from.schema, it.detail)
+		if err != nil {
+			return false, err
+		}
+		t.set(&it.inv)
+	}
+	found := d.s.Text.Match(&it.inv)
+	(&chunkTexts{}).set(&it.inv)
+	return found, nil
+}
