@@ -17,6 +17,7 @@ LDFLAGS  = -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 ARGS      ?=
 TESTFLAGS ?=
 FUZZTIME  ?= 10s
+CRASHFLAGS ?=
 BENCH     ?= .
 
 .PHONY: help
@@ -62,6 +63,11 @@ fuzz: tools ## Fuzz every Fuzz target for FUZZTIME (10s) each
 		grep -E '^(fuzz: elapsed|ok)' "$$log" | tail -n 2; \
 	done
 
+# Built with the tag "faults", the program kills itself where it is told to.
+.PHONY: crash
+crash: tools ## Kill the real binary at every named point and at random moments (CRASHFLAGS="-crash.for=1h -crash.seed=7")
+	$(GO) test -tags faults -count=1 -timeout 0 -v -run '^TestCrash' $(TESTFLAGS) ./cmd/daybook $(CRASHFLAGS)
+
 .PHONY: bench
 bench: build ## Measure the built daemon beside other ways to store the same, two minutes (ARGS="ingest --rows=3000000")
 	@bin/daybook bench $(ARGS)
@@ -75,6 +81,7 @@ lint: tools ## Check formatting, vet, and the rules of the house
 	@files=$$(gofmt -l $(GO_DIRS) </dev/null) || exit 1; \
 	[ -z "$$files" ] || { echo "not formatted (make fmt mends it):" >&2; echo "$$files" >&2; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags faults $$($(GO) list ./blocks ./compact ./head/... ./tsdb/... ./cmd/daybook)
 	$(GO) test -count=1 ./cmd/internal/house
 
 .PHONY: fmt

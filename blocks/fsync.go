@@ -7,10 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"daybook/tsdb/fault"
 )
 
 // syncDir makes a directory's entries durable.
 func syncDir(dir string) error {
+	if err := fault.Op("syncdir", dir); err != nil {
+		return err
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -20,6 +25,9 @@ func syncDir(dir string) error {
 
 // syncFile makes a finished file durable. Never for a live file (doc.go).
 func syncFile(path string) error {
+	if err := fault.Op("sync", path); err != nil {
+		return err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -30,9 +38,14 @@ func syncFile(path string) error {
 // publish gives a finished file its final name. A file that has that name
 // already is never replaced: the error is fs.ErrExist then.
 func publish(tmp, path string) error {
-	switch err := os.Link(tmp, path); {
+	err := fault.Op("link", path)
+	if err == nil {
+		err = os.Link(tmp, path)
+	}
+	switch {
 	case err == nil:
-		if err := os.Remove(tmp); err != nil {
+		fault.Point("publish.linked")
+		if err := remove(tmp); err != nil {
 			return err
 		}
 	case errors.Is(err, syscall.EPERM), errors.Is(err, errors.ErrUnsupported):
@@ -40,13 +53,28 @@ func publish(tmp, path string) error {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(err, &fs.PathError{Op: "rename", Path: path, Err: fs.ErrExist})
 		}
-		if err := os.Rename(tmp, path); err != nil {
+		if err := rename(tmp, path); err != nil {
 			return err
 		}
 	default:
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// remove and rename are those of package os.
+func remove(path string) error {
+	if err := fault.Op("remove", path); err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+func rename(from, to string) error {
+	if err := fault.Op("rename", to); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
 }
 
 // physicalBytes is what files occupy on the disk, by their inodes; absent
@@ -72,7 +100,7 @@ func allocated(fi fs.FileInfo) int64 {
 // error, so that it can be done again.
 func removeFiles(paths ...string) error {
 	for _, path := range paths {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

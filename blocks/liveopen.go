@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -61,6 +62,7 @@ func createFile(path, schema string) (err error) {
 	if err := syncFile(tmp); err != nil {
 		return err
 	}
+	fault.Point("live.created")
 	return publish(tmp, path)
 }
 

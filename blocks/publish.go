@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -31,6 +32,7 @@ func PublishSealed(tmpPath, daysDir string, day task.Day, generation int) (path 
 	if err := publish(tmpPath, path); err != nil {
 		return "", fmt.Errorf("publishing %s: %w", path, err)
 	}
+	fault.Point("seal.named")
 	return path, WriteChecksum(path, filepath.Dir(tmpPath))
 }
 
@@ -39,6 +41,9 @@ func PublishSealed(tmpPath, daysDir string, day task.Day, generation int) (path 
 func WriteChecksum(path, tmpDir string) (err error) {
 	sum, err := fileSum(path)
 	if err != nil {
+		return err
+	}
+	if err := fault.Op("create", path+checksumSuffix); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(tmpDir, filepath.Base(path)+checksumSuffix+".*")
@@ -51,11 +56,13 @@ func WriteChecksum(path, tmpDir string) (err error) {
 			err = errors.Join(err, removeFiles(tmp))
 		}
 	}()
-	_, err = fmt.Fprintf(f, "%s  %s\n", sum, filepath.Base(path))
-	if err = errors.Join(err, f.Chmod(0o444), f.Sync(), f.Close()); err != nil {
+	if err = fault.Op("write", tmp); err == nil {
+		_, err = fmt.Fprintf(f, "%s  %s\n", sum, filepath.Base(path))
+	}
+	if err = errors.Join(err, f.Chmod(0o444), fault.Op("sync", tmp), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err = os.Rename(tmp, path+checksumSuffix); err != nil {
+	if err = rename(tmp, path+checksumSuffix); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
@@ -78,5 +85,6 @@ func RemoveSealed(path string) error {
 	if err := removeFiles(path + checksumSuffix); err != nil {
 		return err
 	}
+	fault.Point("sealed.unsummed")
 	return removeFiles(path)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -49,6 +50,9 @@ func BuildSealed(ctx context.Context, tmpDir string, in SealInput) (tmpPath stri
 		in.Live != nil && in.Live.day != in.Day || in.Sealed != nil && in.Sealed.info.Day != in.Day {
 		return "", info, fmt.Errorf("sealing %s: the sources are not of that day", in.Day)
 	}
+	if err := fault.Op("create", tmpDir); err != nil {
+		return "", info, err
+	}
 	f, err := os.CreateTemp(tmpDir, "seal-"+in.Day.String()+".*.db")
 	if err != nil {
 		return "", info, err
@@ -74,7 +78,7 @@ func BuildSealed(ctx context.Context, tmpDir string, in SealInput) (tmpPath stri
 	for _, f := range r.findings {
 		return tmpPath, info, fmt.Errorf("the new file is wrong: %s", f.Problem)
 	}
-	if err := os.Chmod(tmpPath, 0o444); err != nil {
+	if err := errors.Join(fault.Op("chmod", tmpPath), os.Chmod(tmpPath, 0o444)); err != nil {
 		return tmpPath, info, err
 	}
 	return tmpPath, s.info, syncFile(tmpPath)

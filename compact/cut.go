@@ -10,6 +10,7 @@ import (
 	"github.com/go-kit/log/level"
 
 	"daybook/blocks"
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -143,6 +144,7 @@ func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, 
 			return 0, fmt.Errorf("logging the cut: %w", err)
 		}
 	}
+	fault.Point("cut.logged")
 	if len(where) > 0 || len(parked) > 0 {
 		// A query that began before these ids were in the head may meet a row
 		// at its old and its new place, or at neither: it sees the number
@@ -156,6 +158,7 @@ func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, 
 	c.days[d].lastCut = c.opts.Now()
 	c.mu.Unlock()
 	end = Unfinished
+	fault.Point("cut.stored")
 	if c.opts.Step != nil {
 		if err := c.opts.Step("leave"); err != nil {
 			return 0, err
@@ -165,6 +168,7 @@ func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, 
 		return 0, err // still in the head, which hides the old rows; the next cut does it again
 	}
 	end = Stored
+	fault.Point("cut.left")
 	c.opts.Observer.Cut(int64(len(cut.Rows)), time.Since(began))
 	level.Debug(c.logger).Log("msg", "cut", "day", d, "rows", len(cut.Rows), "cut", cut.ID)
 	return int64(len(cut.Rows)), nil
@@ -234,6 +238,7 @@ func (c *Compactor) leaveOld(ctx context.Context, cut uint64, leave map[task.Day
 		if err := live.Apply(ctx, b); err != nil {
 			return fmt.Errorf("deleting %d superseded rows of %s: %w", len(b.Delete), d, err)
 		}
+		fault.Point("cut.superseded")
 	}
 	if len(parked) > 0 {
 		if err := c.parked.Delete(ctx, parked); err != nil {
@@ -261,6 +266,7 @@ func (c *Compactor) Park(ctx context.Context, h Head, n int, logged bool) (int, 
 			return 0, fmt.Errorf("logging what is parked: %w", err)
 		}
 	}
+	fault.Point("park.logged")
 	invs := make([]*task.Invocation, len(cut.Rows))
 	for i, r := range cut.Rows {
 		invs[i] = r.Inv
@@ -269,6 +275,7 @@ func (c *Compactor) Park(ctx context.Context, h Head, n int, logged bool) (int, 
 		return 0, fmt.Errorf("parking %d open invocations: %w", len(invs), err)
 	}
 	end = Stored
+	fault.Point("park.stored")
 	level.Debug(c.logger).Log("msg", "parked open invocations", "rows", len(invs))
 	return len(invs), nil
 }

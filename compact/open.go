@@ -13,6 +13,7 @@ import (
 	"github.com/go-kit/log/level"
 
 	"daybook/blocks"
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -45,6 +46,7 @@ func Open(o Options) (c *Compactor, err error) {
 	if err := c.sweepTmp(); err != nil {
 		return c, err
 	}
+	fault.Point("open.swept")
 	if err := c.openSealed(); err != nil {
 		return c, err
 	}
@@ -65,7 +67,11 @@ func (c *Compactor) sweepTmp() error {
 		return err
 	}
 	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(c.dirs.tmp, e.Name())); err != nil {
+		path := filepath.Join(c.dirs.tmp, e.Name())
+		if err := fault.Op("remove", path); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(path); err != nil {
 			return err
 		}
 	}
@@ -122,6 +128,7 @@ func (c *Compactor) openSealed() error {
 			if c.readOnly {
 				continue
 			}
+			fault.Point("open.replaced")
 			if err := blocks.RemoveSealed(old.Path()); err != nil {
 				return err
 			}
@@ -212,6 +219,7 @@ func (c *Compactor) adopt(d task.Day, l *blocks.Live) error {
 		last, absorbed := x.sealed.Absorbed()[l.Name()]
 		switch {
 		case absorbed && x.sealed.Covers(l):
+			fault.Point("open.absorbed")
 			return c.removeUnused(l)
 		case absorbed:
 			c.leaveOut(l.Path(), fmt.Errorf("%s has absorbed it up to cut %d, but it goes on to %d", x.sealed.Name(), last, l.LastCut()))

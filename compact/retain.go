@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-kit/log/level"
 
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -32,6 +33,7 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 	if err := h.LogFloor(floor); err != nil {
 		level.Warn(c.logger).Log("msg", "the retention floor is not in the log", "err", err)
 	}
+	fault.Point("retain.floored")
 	var days []task.Day
 	for _, s := range c.states() {
 		if !s.beingSealed {
@@ -40,6 +42,11 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 	}
 	var errs []error
 	n := 0
+	defer func() {
+		if n > 0 {
+			fault.Point("retain.done")
+		}
+	}()
 	for _, d := range planRetention(now, days, floor) {
 		took, err := c.expire(ctx, d)
 		if err != nil {
@@ -70,6 +77,7 @@ func (c *Compactor) expire(ctx context.Context, d task.Day) (time.Duration, erro
 	c.mu.Unlock()
 	c.publish(d)
 	c.act.Unlock()
+	fault.Point("retain.out")
 	err := c.remove(ctx, x.live, x.sealed)
 	return time.Since(began), err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/go-kit/log/level"
 
 	"daybook/blocks"
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -52,10 +53,12 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
 		c.mu.Unlock()
 	}()
 
+	sealPoint(old, "seal.begun", "reseal.begun")
 	sealed, err := c.build(ctx, d, gen, live, old)
 	if err != nil {
 		return err
 	}
+	sealPoint(old, "seal.summed", "reseal.summed")
 	c.act.Lock()
 	c.mu.Lock()
 	x.sealed, x.live = sealed, nil
@@ -65,6 +68,7 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
 	c.mu.Unlock()
 	c.publish(d)
 	c.act.Unlock()
+	sealPoint(old, "seal.published", "reseal.published")
 	if sealed != nil {
 		c.opts.Observer.Seal(sealed.Rows(), time.Since(began), old != nil)
 		level.Info(c.logger).Log("msg", "sealed day", "day", d, "generation", gen, "rows", sealed.Rows(), "bytes", sealed.Bytes(), "took", time.Since(began))
@@ -87,6 +91,7 @@ func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks
 	if info.Rows == 0 && info.Gaps == 0 {
 		return nil, os.Remove(tmp)
 	}
+	sealPoint(old, "seal.built", "reseal.built")
 	path, err := blocks.PublishSealed(tmp, c.dirs.days, d, gen)
 	if err != nil && path == "" {
 		return nil, errors.Join(err, removeIfThere(tmp))
@@ -101,6 +106,15 @@ func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks
 		return nil, errors.Join(err, blocks.RemoveSealed(path))
 	}
 	return sealed, nil
+}
+
+// sealPoint tells tests how far a day's sealing is, the first or a later one.
+func sealPoint(old *blocks.Sealed, first, later string) {
+	if old == nil {
+		fault.Point(first)
+		return
+	}
+	fault.Point(later)
 }
 
 func removeIfThere(path string) error {
@@ -128,6 +142,7 @@ func (c *Compactor) remove(ctx context.Context, live *blocks.Live, sealed *block
 	if sealed != nil {
 		err := c.drained(ctx, sealed.Path())
 		if err == nil {
+			fault.Point("sealed.drained")
 			err = errors.Join(sealed.Close(), blocks.RemoveSealed(sealed.Path()))
 		}
 		errs = append(errs, err)
@@ -135,7 +150,9 @@ func (c *Compactor) remove(ctx context.Context, live *blocks.Live, sealed *block
 	if live != nil {
 		err := c.drained(ctx, live.Path())
 		if err == nil {
-			err = errors.Join(live.Close(), live.Remove())
+			err = live.Close()
+			fault.Point("live.closed")
+			err = errors.Join(err, live.Remove())
 		}
 		errs = append(errs, err)
 	}

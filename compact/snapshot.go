@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"daybook/blocks"
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -170,6 +171,9 @@ func (k *Capture) holdFile(root, rel string) error {
 	}
 	if k.skip(f.Found) {
 		return nil
+	}
+	if err := fault.Op("link", to); err != nil {
+		return err
 	}
 	if err := os.Link(path, to); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"daybook/blocks"
+	"daybook/tsdb/fault"
 )
 
 // Copy writes what could not be linked, durable. check also compares linked
@@ -20,6 +21,7 @@ import (
 // which may be nil, is told bytes as they are done. An error of a file that was
 // written meanwhile is ErrMoved.
 func (k *Capture) Copy(ctx context.Context, check bool, progress func(bytes int64)) error {
+	fault.Point("copy.captured")
 	if progress == nil {
 		progress = func(int64) {}
 	}
@@ -34,6 +36,7 @@ func (k *Capture) Copy(ctx context.Context, check bool, progress func(bytes int6
 		if err := errors.Join(err, p.Close()); err != nil {
 			return err
 		}
+		fault.Point("copy.live")
 	}
 	for i := range k.files {
 		if err := k.copyFile(ctx, &k.files[i], check, progress); err != nil {
@@ -101,6 +104,9 @@ func (k *Capture) hashOrCopy(ctx context.Context, f *captured, to string, progre
 	var w io.Writer = h
 	var out *os.File
 	if f.open != nil {
+		if err := fault.Op("create", to); err != nil {
+			return "", err
+		}
 		if out, err = os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644); err != nil {
 			return "", err
 		}
@@ -129,7 +135,7 @@ func (k *Capture) hashOrCopy(ctx context.Context, f *captured, to string, progre
 		}
 	}
 	if out != nil {
-		err = errors.Join(out.Chmod(f.Info.Mode().Perm()), out.Sync())
+		err = errors.Join(out.Chmod(f.Info.Mode().Perm()), fault.Op("sync", to), out.Sync())
 	}
 	return hex.EncodeToString(h.Sum(nil)), err
 }
@@ -141,12 +147,15 @@ func (k *Capture) writeSum(f *captured, to, sum string) (err error) {
 	if f.sumLinked || sum == "" {
 		return nil
 	}
+	if err := fault.Op("create", to+checksumSuffix); err != nil {
+		return err
+	}
 	out, err := os.OpenFile(to+checksumSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "%s  %s\n", sum, filepath.Base(to))
-	return errors.Join(err, out.Sync(), out.Close())
+	return errors.Join(err, fault.Op("sync", to+checksumSuffix), out.Sync(), out.Close())
 }
 
 func removeAll(paths ...string) error {
@@ -159,6 +168,9 @@ func removeAll(paths ...string) error {
 
 // SyncDir makes the names in a directory durable.
 func SyncDir(dir string) error {
+	if err := fault.Op("syncdir", dir); err != nil {
+		return err
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -1,6 +1,9 @@
 package head
 
-import "daybook/tsdb/task"
+import (
+	"daybook/tsdb/fault"
+	"daybook/tsdb/task"
+)
 
 // Checkpoint writes what the head holds beside the log and drops the segments
 // before it. Events that arrive meanwhile are in the segments that stay; that
@@ -18,6 +21,7 @@ func (h *Head) Checkpoint() error {
 				return err
 			}
 		}
+		fault.Point("checkpoint.begun")
 		buf := []byte{kindEvent}
 		for _, v := range h.Snapshot().Invs {
 			buf = task.AppendBinary(buf[:1], v)

@@ -28,6 +28,29 @@ func ReadLog(dir string, o Options, known func(cut uint64, day task.Day) bool) (
 	return h, nil
 }
 
+// SeeCuts makes sure that no cut gets an id that is in a log, as CutSeen does. A
+// cut in the middle of a replay needs it: with the id of a record that comes
+// later, of a cut that was never stored, it would have that record taken for done.
+func (h *Head) SeeCuts(dir string) error {
+	_, err := wal.Read(dir, func() {}, func(b []byte) error {
+		if len(b) == 0 || b[0] != kindCut && b[0] != kindState {
+			return nil
+		}
+		switch rec, err := decodeRecord(b); {
+		case err != nil: // replayed, it will be reported
+		case rec.kind == kindCut:
+			h.CutSeen(rec.cut)
+		case rec.kind == kindState:
+			h.CutSeen(rec.cut - 1)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("looking for the cuts in the log: %w", err)
+	}
+	return nil
+}
+
 // reset empties the head, to start reading anew.
 func (h *Head) reset() {
 	h.mu.Lock()

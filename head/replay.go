@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"daybook/head/wal"
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -55,6 +56,7 @@ func (h *Head) Replay(ctx context.Context, r Replaying) (Replayed, error) {
 }
 
 func (h *Head) replayRecord(ctx context.Context, rec *record, r Replaying) error {
+	fault.Point("replay.record")
 	switch rec.kind {
 	case kindEvent:
 		return h.replayEvent(ctx, &rec.inv, r)

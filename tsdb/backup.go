@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"daybook/compact"
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -87,6 +88,7 @@ func backupOnce(ctx context.Context, o BackupOptions, d *dest) (res BackupResult
 	if err != nil {
 		return res, fmt.Errorf("copying the log: %w", err)
 	}
+	fault.Point("backup.logged")
 	if d.logged != nil {
 		d.logged()
 	}
@@ -124,6 +126,7 @@ func backupOnce(ctx context.Context, o BackupOptions, d *dest) (res BackupResult
 	if err := ctx.Err(); err != nil {
 		return res, err
 	}
+	fault.Point("backup.copied")
 	return res, d.publish(stage, k, o, &res)
 }
 

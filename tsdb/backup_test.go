@@ -79,7 +79,16 @@ func shown(t testing.TB, dir string, o Options, verify bool) map[string]task.Inv
 			t.Errorf("verify: %+v", found)
 		}
 	}
-	return contents(t, db)
+	all := contents(t, db)
+	sums, _, err := db.Tasks(context.Background(), 0, db.now()+24*3600*1_000_000, "")
+	total := 0
+	for _, s := range sums {
+		total += int(s.Total)
+	}
+	if err != nil || total != len(all) {
+		t.Errorf("summaries count %d of %d: %v", total, len(all), err)
+	}
+	return all
 }
 
 // served opens a copy as its daemon, reads it through, and closes it again.

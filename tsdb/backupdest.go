@@ -12,6 +12,7 @@ import (
 
 	"daybook/blocks"
 	"daybook/compact"
+	"daybook/tsdb/fault"
 )
 
 const (
@@ -30,6 +31,9 @@ const (
 const copiedLock = "a copy\n"
 
 func writeCopiedLock(path string, at time.Time) error {
+	if err := fault.Op("create", path); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
@@ -198,6 +202,9 @@ func (d *dest) stage() (string, error) {
 
 // flag marks the directory as not whole.
 func (d *dest) flag() error {
+	if err := fault.Op("create", d.path("days", backupUnfinished)); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(d.path("days", backupUnfinished), os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
@@ -206,6 +213,9 @@ func (d *dest) flag() error {
 }
 
 func (d *dest) unflag() error {
+	if err := fault.Op("remove", d.path("days", backupUnfinished)); err != nil {
+		return err
+	}
 	return errors.Join(os.RemoveAll(d.path("days", backupUnfinished)), compact.SyncDir(d.path("days")))
 }
 
@@ -226,10 +236,10 @@ func (d *dest) mark(completed time.Time) error {
 		return err
 	}
 	_, err = f.WriteString(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(err, fault.Op("sync", tmp), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(tmp, d.path(backupMarker)), compact.SyncDir(d.dir))
+	return errors.Join(rename(tmp, d.path(backupMarker)), compact.SyncDir(d.dir))
 }
 
 // has reports whether the backup has a file of the data directory already. An

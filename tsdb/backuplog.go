@@ -19,7 +19,7 @@ type logWriter struct{ log *wal.Log }
 const logPending = 4 << 20
 
 func newLogWriter(dir string) (*logWriter, error) {
-	l, err := wal.Open(dir, wal.Options{Sync: wal.SyncNever})
+	l, err := wal.Open(dir, wal.Options{FS: logFS, Sync: wal.SyncNever})
 	if err != nil {
 		return nil, err
 	}

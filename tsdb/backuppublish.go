@@ -12,6 +12,7 @@ import (
 
 	"daybook/blocks"
 	"daybook/compact"
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -22,6 +23,7 @@ func (d *dest) publish(stage string, k *compact.Capture, o BackupOptions, res *B
 	if err := d.flag(); err != nil {
 		return err
 	}
+	fault.Point("backup.flagged")
 	if d.served {
 		res.SetAside = filepath.Join("quarantine", "served-until-"+o.Now().UTC().Format("20060102T150405Z"))
 	}
@@ -29,22 +31,30 @@ func (d *dest) publish(stage string, k *compact.Capture, o BackupOptions, res *B
 		if err := d.swap(filepath.Join(stage, sub), sub, res.SetAside); err != nil {
 			return err
 		}
+		fault.Point("backup.swapped")
 	}
 	for _, sub := range []string{"days", "legacy"} {
 		if err := d.moveIn(filepath.Join(stage, sub), sub, res.SetAside); err != nil {
 			return err
 		}
 	}
+	fault.Point("backup.moved")
 	if err := d.tidy(k, o.Prune, res); err != nil {
 		return err
 	}
+	fault.Point("backup.tidied")
 	if err := writeCopiedLock(d.path("LOCK"), o.Now()); err != nil {
 		return err
 	}
 	d.served = false
-	if err := errors.Join(d.unflag(), d.mark(o.Now())); err != nil {
+	if err := d.unflag(); err != nil {
 		return err
 	}
+	fault.Point("backup.whole")
+	if err := d.mark(o.Now()); err != nil {
+		return err
+	}
+	fault.Point("backup.marked")
 	return d.sweep()
 }
 
@@ -59,10 +69,11 @@ func (d *dest) swap(staged, sub, aside string) error {
 	} else if err := os.RemoveAll(old); err != nil {
 		return err
 	}
-	if err := os.Rename(d.path(sub), old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := rename(d.path(sub), old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Rename(staged, d.path(sub)); err != nil {
+	fault.Point("backup.swapping")
+	if err := rename(staged, d.path(sub)); err != nil {
 		return err
 	}
 	return compact.SyncDir(d.dir)
@@ -93,9 +104,10 @@ func (d *dest) moveIn(staged, sub, aside string) error {
 		if sameFile(filepath.Join(staged, e.Name()), to) {
 			continue
 		}
-		if err := os.Rename(filepath.Join(staged, e.Name()), to); err != nil {
+		if err := rename(filepath.Join(staged, e.Name()), to); err != nil {
 			return err
 		}
+		fault.Point("backup.moving")
 	}
 	return compact.SyncDir(d.path(sub))
 }
@@ -109,7 +121,15 @@ func (d *dest) setAside(path, aside string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	return os.Rename(path, to)
+	return rename(path, to)
+}
+
+// rename is that of package os.
+func rename(from, to string) error {
+	if err := fault.Op("rename", to); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
 }
 
 // tidy removes the generations that newer ones have replaced, and with prune

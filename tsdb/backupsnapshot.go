@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"daybook/compact"
+	"daybook/tsdb/fault"
 )
 
 // Snapshot is a copy of the data directory under snapshots/.
@@ -65,6 +66,7 @@ func (db *DB) fillSnapshot(ctx context.Context, stage string) (err error) {
 	if err := k.Copy(ctx, false, nil); err != nil {
 		return err
 	}
+	fault.Point("snapshot.copied")
 	if err := head.writeLog(ctx, filepath.Join(stage, "wal"), db.headOptions()); err != nil {
 		return err
 	}
@@ -77,6 +79,7 @@ func (db *DB) fillSnapshot(ctx context.Context, stage string) (err error) {
 // publishSnapshot gives a finished one its name, the time; the second one of
 // that second gets a number.
 func (db *DB) publishSnapshot(stage string) (rel string, err error) {
+	fault.Point("snapshot.whole")
 	dir := filepath.Join(db.opts.Dir, "snapshots")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
@@ -87,11 +90,12 @@ func (db *DB) publishSnapshot(stage string) (rel string, err error) {
 		if n > 1 {
 			rel += fmt.Sprintf("-%d", n)
 		}
-		err := os.Rename(stage, filepath.Join(db.opts.Dir, rel)) // refused if there is one
+		err := rename(stage, filepath.Join(db.opts.Dir, rel)) // refused if there is one
 		if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) {
 			continue
 		}
 		if err == nil {
+			fault.Point("snapshot.named")
 			err = errors.Join(compact.SyncDir(dir), compact.SyncDir(db.opts.Dir))
 		}
 		return rel, err

@@ -39,6 +39,8 @@ type DB struct {
 	legacyErrors map[string]error
 	metrics      *metrics
 
+	seeCuts func() error // before a replay cuts; set by replay
+
 	ready    atomic.Bool
 	closed   atomic.Bool
 	done     atomic.Int64 // bytes of the log replayed
@@ -163,7 +165,7 @@ func (db *DB) openHead() error {
 	if err != nil {
 		return &OptionsError{err}
 	}
-	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.noteStore,
+	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{FS: logFS, Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.noteStore,
 		OnSync: func(took time.Duration) { db.metrics.fsync.Observe(took.Seconds()) }})
 	if err != nil {
 		return fmt.Errorf("opening the log: %w", err)

@@ -61,6 +61,8 @@ func openReadOnly(o Options) (db *DB, err error) {
 	if err := db.readLog(); err != nil {
 		return db, err
 	}
+	// The log of a backup is older than its files.
+	db.head.CutSeen(db.compact.LastCut())
 	if err := db.resolveReplayed(context.Background()); err != nil {
 		return db, err
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/go-kit/log/level"
 
 	"daybook/head"
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -73,6 +75,7 @@ func (db *DB) noteDowntime() {
 func (db *DB) replay(ctx context.Context) error {
 	began := time.Now()
 	db.head.CutSeen(db.compact.LastCut())
+	db.seeCuts = sync.OnceValue(func() error { return db.head.SeeCuts(filepath.Join(db.opts.Dir, "wal")) })
 	res, err := db.head.Replay(ctx, head.Replaying{
 		Known:   func(cut uint64, d task.Day) bool { return db.compact.Knows(cut, d, db.head.Floor()) },
 		Relieve: db.relieveReplay,
@@ -90,18 +93,22 @@ func (db *DB) replay(ctx context.Context) error {
 	for _, c := range res.Log.Corruptions {
 		level.Error(db.logger).Log("msg", "the log is damaged; what is intact was replayed", "err", c)
 	}
+	fault.Point("replay.read")
 	db.head.CutSeen(db.compact.LastCut())
 	if err := db.resolveReplayed(ctx); err != nil {
 		return err
 	}
+	fault.Point("replay.resolved")
 	if err := db.compact.Prepare(); err != nil {
 		db.storeFailed("creating live files", err)
 	}
+	fault.Point("replay.prepared")
 	if res.Records > 0 {
 		if err := db.head.Checkpoint(); err != nil {
 			db.storeFailed("writing a checkpoint after the replay", err)
 		}
 	}
+	fault.Point("replay.trimmed")
 	db.trimmed.Store(db.wal.Bytes())
 	records, _ := db.head.Size()
 	level.Info(db.logger).Log("msg", "replayed the log", "records", res.Records, "head_records", records, "torn_bytes", res.Log.TornBytes, "took", time.Since(began))
@@ -112,12 +119,17 @@ func (db *DB) replay(ctx context.Context) error {
 // resolved, what is finished is cut, and if open ones still fill the head the
 // idle are parked. None of it is logged; see package head.
 func (db *DB) relieveReplay(ctx context.Context) error {
+	if err := db.seeCuts(); err != nil {
+		return err
+	}
 	if err := db.resolveReplayed(ctx); err != nil {
 		return err
 	}
+	fault.Point("relieve.resolved")
 	if _, err := db.compact.Cut(ctx, db.cuttable(), true, false); err != nil {
 		return err
 	}
+	fault.Point("relieve.cut")
 	_, err := db.park(ctx, false)
 	return err
 }

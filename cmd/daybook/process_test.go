@@ -134,24 +134,7 @@ func serve(t *testing.T, dir string, flags ...string) *process {
 // launch starts a daemon and waits until it listens.
 func launch(t *testing.T, dir string, flags ...string) *process {
 	t.Helper()
-	args := append([]string{"serve", "--storage.path=" + dir, "--web.listen-address=127.0.0.1:0", "--web.enable-admin-api"}, flags...)
-	cmd := exec.Command(bin, args...)
-	stderr, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = w
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	w.Close()
-	p := &process{t: t, cmd: cmd, logs: &logs{addr: make(chan string, 1)}, done: make(chan struct{})}
-	go func() {
-		p.logs.read(stderr)
-		stderr.Close()
-		p.err = cmd.Wait()
-		close(p.done)
-	}()
+	p := start(t, nil, dir, flags...)
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
@@ -168,6 +151,31 @@ func launch(t *testing.T, dir string, flags ...string) *process {
 	case <-deadline.C:
 		t.Fatalf("the daemon does not listen:\n%s", p.logs)
 	}
+	return p
+}
+
+// start starts a daemon with more in its environment, and waits for nothing.
+func start(t *testing.T, env []string, dir string, flags ...string) *process {
+	t.Helper()
+	args := append([]string{"serve", "--storage.path=" + dir, "--web.listen-address=127.0.0.1:0", "--web.enable-admin-api"}, flags...)
+	cmd := exec.Command(bin, args...)
+	cmd.Env = append(os.Environ(), env...)
+	stderr, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	p := &process{t: t, cmd: cmd, logs: &logs{addr: make(chan string, 1)}, done: make(chan struct{})}
+	go func() {
+		p.logs.read(stderr)
+		stderr.Close()
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
 	return p
 }
 

@@ -35,6 +35,9 @@ type File interface {
 	Sync() error
 }
 
+// OS is the operating system's file system.
+var OS FS = osFS{}
+
 // osFS is the operating system's file system. Records may hold task arguments, hence no access
 // for others.
 type osFS struct{}

@@ -18,7 +18,7 @@ type room struct {
 }
 
 // leaves are what "tsdb/..." means in the design: never the facade itself.
-var leaves = []string{"tsdb/task", "tsdb/rollup", "tsdb/text"}
+var leaves = []string{"tsdb/task", "tsdb/rollup", "tsdb/text", "tsdb/fault"}
 
 const needsCgo = "cmd/internal/daybook_needs_cgo_install_gcc_and_set_CGO_ENABLED_1"
 
@@ -26,6 +26,7 @@ const needsCgo = "cmd/internal/daybook_needs_cgo_install_gcc_and_set_CGO_ENABLED
 // element of "*" stands for one path element.
 var rooms = map[string]room{
 	"tsdb/task":   {stdlib: true},
+	"tsdb/fault":  {stdlib: true},
 	"tsdb/rollup": {may: []string{"tsdb/task"}},
 	"tsdb/text":   {may: []string{"tsdb/task"}},
 	"head/wal":    {},

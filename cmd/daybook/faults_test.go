@@ -1,0 +1,5 @@
+//go:build faults
+
+package main_test
+
+func init() { buildFlags = append(buildFlags, "-tags=faults") }

@@ -1,0 +1,12 @@
+//go:build !faults
+
+package fault
+
+// Compiled tells whether there is anything in this package.
+const Compiled = false
+
+// Point is a moment at which a crash is worth a test.
+func Point(string) {}
+
+// Op is called before a file operation, which is not done if it returns an error.
+func Op(string, string) error { return nil }
