@@ -76,6 +76,12 @@ bench: build ## Measure the built daemon beside other ways to store the same, tw
 gobench: tools ## Run all Go benchmarks (BENCH=regexp)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(TESTFLAGS) ./...
 
+SOAK ?= 10m
+
+.PHONY: soak
+soak: build ## Overload a daemon for SOAK (10m), on a disk that stutters if root may mount one
+	DAYBOOK_BIN=$(CURDIR)/bin/daybook $(GO) test -count=1 -v -timeout 0 -run '^TestSoak$$' ./cmd/daybook -soak=$(SOAK) $(ARGS)
+
 .PHONY: lint
 lint: tools ## Check formatting, vet, and the rules of the house
 	@files=$$(gofmt -l $(GO_DIRS) </dev/null) || exit 1; \

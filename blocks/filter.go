@@ -153,6 +153,17 @@ type bloomChain struct {
 	size  int64 // ids the newest part was made for
 }
 
+// bytes is the memory of the parts.
+func (f *bloomChain) bytes() (sum int64) {
+	if f == nil {
+		return 0
+	}
+	for _, p := range *f.parts.Load() {
+		sum += int64(p.blocks()) * filterBlockBytes
+	}
+	return sum
+}
+
 const firstBloomIDs = 1 << 16
 
 // newBloomChain makes room for ids that are known to come.

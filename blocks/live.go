@@ -119,6 +119,9 @@ func (l *Live) Bytes() int64 { return physicalBytes(l.path, l.path+"-wal", l.pat
 // is certain.
 func (l *Live) MayContain(hash uint64) bool { return l.readOnly || l.filter.has(hash) }
 
+// FilterBytes is the memory that the filter takes.
+func (l *Live) FilterBytes() int64 { return l.filter.bytes() }
+
 // index is the state of the id runs that a read transaction sees.
 func (l *Live) index(top int64) (*idIndex, bool) {
 	all := *l.indexes.Load()

@@ -159,6 +159,22 @@ func (c *Compactor) remove(ctx context.Context, live *blocks.Live, sealed *block
 	return errors.Join(errs...)
 }
 
+// FilterBytes is the memory of the id filters that are resident, those of days
+// being written included.
+func (c *Compactor) FilterBytes() (sum int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, x := range c.days {
+		if x.sealed != nil && x.sealed.FilterResident() {
+			sum += x.sealed.FilterBytes()
+		}
+		if x.live != nil {
+			sum += x.live.FilterBytes()
+		}
+	}
+	return sum
+}
+
 // balanceFilters keeps the id filters of the newest days in memory, as far as
 // the budget goes.
 func (c *Compactor) balanceFilters() {

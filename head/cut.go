@@ -166,19 +166,19 @@ func (h *Head) CutSeen(cut uint64) {
 	h.nextCut = max(h.nextCut, cut+1)
 }
 
-// DropOldest makes room by forgetting a tenth of the record cap, at least one:
-// the oldest finished, and if there are none the longest idle open ones. It
+// DropOldest makes room by forgetting a tenth of the cap, of records or of
+// bytes, whichever comes first, and at least one: the oldest finished, and if there are none the longest idle open ones. It
 // logs what it drops, so that a replay does not bring it back, and returns
 // their ids.
 func (h *Head) DropOldest() []string {
 	now := h.opts.Now().UnixMicro()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := max(1, h.opts.MaxRecords/10)
+	n, least := max(1, h.opts.MaxRecords/10), h.bytes-h.opts.MaxBytes/10
 	var ids []string
 	oldest := now
 	for _, l := range []*list{&h.done, &h.open} {
-		for e := l.first; e != nil && int64(len(ids)) < n; {
+		for e := l.first; e != nil && int64(len(ids)) < n && (h.bytes > least || len(ids) == 0); {
 			next := e.next
 			if !e.cutting {
 				ids = append(ids, e.inv.TaskID)

@@ -1,6 +1,7 @@
 package head
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,6 +134,9 @@ func EncodeEvent(v *task.Invocation) []byte { return encodeEvent(v) }
 // Wait returns when everything up to a ticket is durable by the log's policy.
 func (h *Head) Wait(t wal.Ticket) error { return h.log.Wait(t) }
 
+// WaitContext is Wait that ends with ctx.
+func (h *Head) WaitContext(ctx context.Context, t wal.Ticket) error { return h.log.WaitContext(ctx, t) }
+
 // fits reports whether one more entry, or more bytes, stay under the caps.
 func (h *Head) fits(isNew bool, size int64, promised bool) bool {
 	n := int64(len(h.slots))
@@ -205,12 +209,13 @@ func (h *Head) remove(e *entry) {
 }
 
 // ReserveBytes counts bytes of a body that is being decoded against the cap.
-// It reports whether they fit; if so, ReleaseBytes them.
+// It reports whether they fit; if so, ReleaseBytes them. Bodies get half of the
+// cap at most: records must not have to go for what is not yet one.
 func (h *Head) ReserveBytes(n int64) bool {
 	h.mu.RLock()
 	held := h.bytes
 	h.mu.RUnlock()
-	if all := h.inflight.Add(n); all+held > h.opts.MaxBytes && all != n {
+	if all := h.inflight.Add(n); (all+held > h.opts.MaxBytes || all > h.opts.MaxBytes/2) && all != n {
 		h.inflight.Add(-n)
 		return false
 	}

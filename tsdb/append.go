@@ -28,19 +28,23 @@ func (db *DB) Reserve(bytes int64) (release func(), err error) {
 	if err := db.usable(); err != nil {
 		return nil, err
 	}
+	release = func() { db.head.ReleaseBytes(bytes) }
 	fits := func() bool { return db.head.ReserveBytes(bytes) }
 	for !fits() {
 		if ok, err := db.waitFor(context.Background(), fits); ok || err != nil {
-			return func() { db.head.ReleaseBytes(bytes) }, err
+			return release, err
 		}
 		// Where other bodies take up the room, dropping records would not help.
-		helps := db.head.Held()+bytes > db.opts.HeadMaxBytes
-		if db.opts.OnOverflow == OverflowReject || !helps || db.dropOldest() == nil {
-			db.noteLoss(lossHeadFull, 0)
-			return nil, ErrOverloaded
+		helps := db.opts.OnOverflow != OverflowReject && db.head.Held()+bytes > db.opts.HeadMaxBytes
+		if helps {
+			if _, full := db.dropOldest(db.hasRoom); !full {
+				continue
+			}
 		}
+		db.noteLoss(lossHeadFull, 0)
+		return nil, ErrOverloaded
 	}
-	return func() { db.head.ReleaseBytes(bytes) }, nil
+	return release, nil
 }
 
 // waitFor hurries the cutter until there is room, at most overflowWait long.
@@ -63,12 +67,24 @@ func (db *DB) waitFor(ctx context.Context, room func() bool) (bool, error) {
 	}
 }
 
-// dropOldest makes room by force and returns what it dropped; nil if there was
-// nothing that could be.
-func (db *DB) dropOldest() []string {
-	dropped := db.head.DropOldest()
+// dropOldest makes room by force, unless there is room by now: of many who wait
+// for it, one drops. full says that there is none and nothing could be dropped.
+func (db *DB) dropOldest(room func() bool) (dropped []string, full bool) {
+	db.dropping.Lock()
+	defer db.dropping.Unlock()
+	if room() {
+		return nil, false
+	}
+	dropped = db.head.DropOldest()
 	db.noteDropped(reasonOverflow, int64(len(dropped)))
-	return dropped
+	db.room.wake()
+	return dropped, len(dropped) == 0
+}
+
+// hasRoom reports whether more records fit, with some to spare.
+func (db *DB) hasRoom() bool {
+	records, bytes := db.head.Size()
+	return records < db.opts.HeadMaxRecords && bytes < db.opts.HeadMaxBytes/16*15
 }
 
 // Append stores records. When it returns nil, every record that is not listed
@@ -91,6 +107,9 @@ func (db *DB) Append(ctx context.Context, recs []Record) (Appended, error) {
 	records := make([][]byte, len(invs))
 	for i, v := range invs {
 		records[i] = head.EncodeEvent(v)
+	}
+	if err := db.heed(ctx, len(records)); err != nil {
+		return Appended{}, err
 	}
 	if err := db.shed(ctx, records); err != nil {
 		return Appended{}, err
@@ -222,12 +241,9 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records [][]by
 	if records, bytes := db.head.Size(); records >= db.opts.HeadMaxRecords/2 || bytes >= db.opts.HeadMaxBytes/2 || db.walFull() {
 		db.hurry()
 	}
-	if err := db.head.Wait(last.Ticket); err != nil {
-		db.noteStore(err)
-		db.noteLoss(lossNotLog, 0)
-		return fmt.Errorf("logging: %w", err)
+	if err := db.waitLog(ctx, last.Ticket, len(whole)); err != nil {
+		return err
 	}
-	db.noteStore(nil)
 	db.metrics.appended.Add(float64(len(whole)))
 	return nil
 }
@@ -344,15 +360,11 @@ func (db *DB) promise(ctx context.Context, invs []*task.Invocation) (giveBack fu
 // makeRoom waits until the cutter has made room, and if it cannot keep up drops
 // the oldest. full says that there is no room and nothing could be dropped.
 func (db *DB) makeRoom(ctx context.Context) (dropped []string, full bool, err error) {
-	ok, err := db.waitFor(ctx, func() bool {
-		records, bytes := db.head.Size()
-		return records < db.opts.HeadMaxRecords && bytes < db.opts.HeadMaxBytes*7/8
-	})
-	if ok || err != nil {
+	if ok, err := db.waitFor(ctx, db.hasRoom); ok || err != nil {
 		return nil, false, err
 	}
-	dropped = db.dropOldest()
-	return dropped, len(dropped) == 0, nil
+	dropped, full = db.dropOldest(db.hasRoom)
+	return dropped, full, nil
 }
 
 // noteDropped counts and warns, once in ten seconds.

@@ -34,6 +34,7 @@ type DB struct {
 	thin     thinner
 	shedding shedder
 	losses   losses
+	stalling stalling
 	legacy   legacies
 	// legacyErrors are the files that could not be attached; set by Open.
 	legacyErrors map[string]error
@@ -49,6 +50,7 @@ type DB struct {
 	dropped  atomic.Int64
 	rejected atomic.Int64
 	pressure chan struct{} // asks the cutter to hurry; holds one
+	dropping sync.Mutex    // held to make room by force
 	room     broadcast     // tells that the cutter has made a round
 
 	mu       sync.Mutex
@@ -112,6 +114,9 @@ func (o *Options) defaults() {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.stallAfter == 0 {
+		o.stallAfter, o.logWait = stallAfter, logWait
+	}
 }
 
 // defaultWALMaxBytes is 1 GiB, or an eighth of the file system if that is less.
@@ -165,7 +170,11 @@ func (db *DB) openHead() error {
 	if err != nil {
 		return &OptionsError{err}
 	}
-	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{FS: logFS, Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.noteStore,
+	fsys := o.walFS
+	if fsys == nil {
+		fsys = logFS
+	}
+	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{FS: fsys, Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.noteStore,
 		OnSync: func(took time.Duration) { db.metrics.fsync.Observe(took.Seconds()) }})
 	if err != nil {
 		return fmt.Errorf("opening the log: %w", err)

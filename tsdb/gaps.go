@@ -31,6 +31,7 @@ var (
 	lossDiskFull = loss{"disk", "disk full"}
 	lossNotLog   = loss{"log", "refused: log not written"}
 	lossStalled  = loss{"disk", "dropped"}
+	lossNoAnswer = loss{"disk", "refused: disk stalled"}
 )
 
 // losses turns losses into gaps: one a cause, until a minute passes without any.

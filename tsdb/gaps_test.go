@@ -271,7 +271,7 @@ func TestDropsAreOneGap(t *testing.T) {
 		mustAppend(t, db, finished(fmt.Sprint("t", i), c.now()))
 		c.add(time.Second)
 		if i >= 9 {
-			db.dropOldest()
+			db.dropOldest(func() bool { return false })
 		}
 	}
 	got := db.gaps(0, 0)

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// FilterBytes is the memory of the id filters that are resident.
+func (db *DB) FilterBytes() int64 { return db.compact.FilterBytes() }
+
 // Health looks at the DB and its disk.
 func (db *DB) Health() Health {
 	h := Health{CanStore: true, RowsExact: true, DroppedTotal: db.dropped.Load(), RejectedTotal: db.rejected.Load()}
@@ -33,6 +36,10 @@ func (db *DB) Health() Health {
 	}
 	if p := db.compact.Pressure(); p != "" {
 		reason("%s", p)
+	}
+	if r := db.stallReason(); r != "" {
+		h.CanStore = false
+		reason("%s", r)
 	}
 	full, refuses := db.diskReasons()
 	h.Reasons = append(h.Reasons, full...)

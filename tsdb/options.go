@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"daybook/head/wal"
 )
 
 // Options configure Open. The zero value of a field marked so takes its
@@ -43,9 +45,12 @@ type Options struct {
 	DetailRate    int
 	RetentionTime time.Duration // 0 keeps for ever
 	RetentionSize int64         // bytes of everything under Dir; 0 is no cap
-	// step is compact.Options.Step, for tests.
-	step      func(string) error
-	DiskUsage float64 // percent of the file system in use at which the oldest day goes; 0 is no limit
+	// For tests: compact.Options.Step, where the log is, and how long a disk
+	// may take that stalls.
+	step                func(string) error
+	walFS               wal.FS
+	stallAfter, logWait time.Duration
+	DiskUsage           float64 // percent of the file system in use at which the oldest day goes; 0 is no limit
 }
 
 // DefaultOptions are the defaults of the contract.

@@ -16,6 +16,9 @@ var (
 	// ErrOverloaded is returned by Append when the head is full and
 	// OnOverflow is OverflowReject: nothing of the call was stored; try later.
 	ErrOverloaded = errors.New("the head is full")
+	// ErrStalled is returned by Append when the disk does not answer. Records
+	// of the call may be stored once it does; sent again, they are stored once.
+	ErrStalled = errors.New("the disk does not answer")
 	// ErrTooLarge is returned by Append for a request that cannot be stored
 	// whole even by an empty head, when OnOverflow is OverflowReject: split it.
 	ErrTooLarge = errors.New("the request is larger than the head")

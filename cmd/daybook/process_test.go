@@ -279,3 +279,11 @@ func verified(t *testing.T, dir string) {
 		t.Errorf("daybook verify: exit code %d\n%s%s", code, out, errOut)
 	}
 }
+
+// wants is an error unless ok.
+func wants(ok bool) error {
+	if !ok {
+		return errors.New("not yet")
+	}
+	return nil
+}

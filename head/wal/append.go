@@ -87,6 +87,44 @@ func (l *Log) Wait(t Ticket) error {
 	return t.batch.err
 }
 
+// WaitContext is Wait, but returns ctx's error when ctx ends first, however long the disk takes. The
+// batch is written all the same: its records may be acknowledged to nobody and durable.
+func (l *Log) WaitContext(ctx context.Context, t Ticket) error {
+	if t.batch == nil {
+		return t.err
+	}
+	select {
+	case <-t.batch.done:
+		return t.batch.err
+	case <-ctx.Done():
+		return ctx.Err()
+	case l.token <- struct{}{}:
+	}
+	// A write that the disk does not answer cannot be called off: it gets a goroutine, which has
+	// the token until the disk does.
+	go func() {
+		defer l.release()
+		if !t.batch.isDone() {
+			l.flush(l.opt.Sync == SyncAlways)
+		}
+	}()
+	select {
+	case <-t.batch.done:
+		return t.batch.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Stalled returns for how long the disk has not answered the write or fsync that is under way; 0 if
+// there is none.
+func (l *Log) Stalled() time.Duration {
+	if since := l.busy.Load(); since != 0 {
+		return time.Since(time.Unix(0, since))
+	}
+	return 0
+}
+
 // Sync writes and fsyncs everything that was enqueued, whatever the policy.
 func (l *Log) Sync() error {
 	if err := l.check(); err != nil {
@@ -120,7 +158,9 @@ func (l *Log) Run(ctx context.Context) error {
 func (l *Log) flush(sync bool) error {
 	b := l.take()
 	size := int64(len(b.buf))
+	l.busy.Store(time.Now().UnixNano())
 	b.err = l.commit(b.buf, sync)
+	l.busy.Store(0)
 	if b.err != nil {
 		l.fail(b.err)
 	}

@@ -12,8 +12,9 @@
 // Writing has two halves. Enqueue fixes the order and copies; it does no I/O, so it is called
 // under the mutex that guards the state the records describe. Wait, called without that mutex,
 // returns when the records are durable: the first waiter writes and fsyncs for all that is pending
-// (a batch), the others wait for it. There is no goroutine but the caller's; Run is only needed
-// for SyncInterval. The memory of what is pending is bounded by the caller, who sees PendingBytes.
+// (a batch), the others wait for it. WaitContext gives up when its context ends, while a goroutine
+// goes on with the write; else there is none but the caller's. Run is only needed for
+// SyncInterval. The memory of what is pending is bounded by the caller, who sees PendingBytes and Stalled.
 //
 // # Promises
 //

@@ -32,6 +32,7 @@ type Log struct {
 		spare []byte // a buffer for the next batch
 	}
 
+	busy    atomic.Int64  // when the write under way began, nanoseconds since 1970; 0 if there is none
 	pending atomic.Int64  // bytes enqueued and not yet written or refused
 	failed  atomic.Uint64 // number of failed batches and fsyncs …
 	covered atomic.Uint64 // … of which a checkpoint made up for

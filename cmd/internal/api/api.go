@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"daybook/tsdb"
 	"daybook/tsdb/rollup"
@@ -63,6 +64,12 @@ type Config struct {
 	// (--head.on-overflow=reject). Otherwise a body that is larger than the
 	// memory to be had is stored in parts.
 	WholeRequests bool
+	// Storing is the memory in bytes of the requests that are being stored at
+	// once; further ones wait.
+	Storing int64
+	// SmallRequest is the memory in bytes below which a request is stored
+	// whole or refused whole in any case.
+	SmallRequest int64
 
 	MaxBody            int64         // bytes, also once decompressed
 	Stall              time.Duration // a client may take this long for a piece of a body or an answer; 0 is DefaultStall
@@ -96,11 +103,13 @@ const DefaultStall = 30 * time.Second
 // API serves the endpoints. It starts nothing.
 type API struct {
 	Config
-	routes   map[string]route
-	queries  chan struct{} // holds a token for every query that is running
-	rejected atomic.Int64  // lines refused before they reached the store
-	metrics  *metrics
-	logins   *logins
+	routes     map[string]route
+	queries    chan struct{} // holds a token for every query that is running
+	rejected   atomic.Int64  // lines refused before they reached the store
+	storing    *semaphore.Weighted
+	storingMax int64
+	metrics    *metrics
+	logins     *logins
 }
 
 var _ http.Handler = (*API)(nil)
@@ -120,6 +129,8 @@ func New(c Config) *API {
 		c.Redact = func(*task.Invocation) {}
 	}
 	a := &API{Config: c, queries: make(chan struct{}, max(c.QueryMaxConcurrent, 1)), logins: newLogins()}
+	a.storingMax = max(c.Storing, minStoring)
+	a.storing = semaphore.NewWeighted(a.storingMax)
 	a.metrics = a.newMetrics()
 	a.routes = a.table()
 	return a

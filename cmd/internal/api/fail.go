@@ -45,7 +45,7 @@ func classify(err error) (e *statusError, unexpected bool) {
 		return &statusError{http.StatusNotFound, 0, err.Error()}, false
 	case errors.Is(err, tsdb.ErrNotReady), errors.Is(err, tsdb.ErrOverloaded):
 		return &statusError{http.StatusServiceUnavailable, retrySoon, err.Error()}, false
-	case errors.Is(err, tsdb.ErrDiskFull): // the store logs it, at a bounded rate
+	case errors.Is(err, tsdb.ErrDiskFull), errors.Is(err, tsdb.ErrStalled): // the store logs it, at a bounded rate
 		return &statusError{http.StatusServiceUnavailable, retryDisk, err.Error()}, false
 	case errors.Is(err, tsdb.ErrTooLarge):
 		return &statusError{http.StatusRequestEntityTooLarge, 0, err.Error()}, false

@@ -13,6 +13,9 @@ import (
 const (
 	// appendTimeout bounds one Append, which goes on when its client is gone.
 	appendTimeout = 30 * time.Second
+	// minStoring is what Config.Storing is at least: one request of any size
+	// is always stored.
+	minStoring = 1 << 20
 	// A part of a request is at most so many records and bytes.
 	partRecords, partBytes = 10_000, 4 << 20
 )
@@ -102,10 +105,11 @@ func (in *intake) refuse(line int, err error) {
 }
 
 // borrowFor borrows memory for a record, and if there is none and the store
-// takes requests in parts, stores what has gathered first.
+// takes requests in parts, stores what has gathered first, unless that is so
+// little that the request had better be refused whole.
 func (in *intake) borrowFor(bytes int64) error {
 	err := in.memory.borrow(bytes)
-	if !errors.Is(err, tsdb.ErrOverloaded) || in.api.WholeRequests || len(in.recs) == 0 {
+	if !errors.Is(err, tsdb.ErrOverloaded) || in.api.WholeRequests || len(in.recs) == 0 || in.memory.borrowed < in.api.SmallRequest {
 		return err
 	}
 	if err := in.store(); err != nil {
@@ -125,8 +129,7 @@ func (in *intake) store() error {
 		if n == len(recs) {
 			bytes = in.memory.borrowed
 		}
-		in.memory.giveBack(bytes)
-		if err := in.append(recs[:n], numbers[:n]); err != nil {
+		if err := in.append(recs[:n], numbers[:n], bytes); err != nil {
 			return err
 		}
 		recs, numbers = recs[n:], numbers[n:]
@@ -148,9 +151,18 @@ func (in *intake) part(recs []tsdb.Record) (n int, bytes int64) {
 	return n, bytes
 }
 
-func (in *intake) append(recs []tsdb.Record, numbers []int) error {
+// append stores records that take so many bytes of memory. From here on the
+// store counts them as its own, but not those that still wait for its room or
+// its log: these are bounded here, and the rest waits with its memory borrowed.
+func (in *intake) append(recs []tsdb.Record, numbers []int, bytes int64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(in.ctx), appendTimeout)
 	defer cancel()
+	weight := min(max(bytes, 1), in.api.storingMax)
+	if err := in.api.storing.Acquire(ctx, weight); err != nil {
+		return tsdb.ErrOverloaded
+	}
+	defer in.api.storing.Release(weight)
+	in.memory.giveBack(bytes)
 	done, err := in.api.Store.Append(ctx, recs)
 	if err != nil {
 		return fmt.Errorf("store %d invocations: %w", len(recs), err)

@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -17,13 +19,18 @@ import (
 // that asks ten small things at once should not be told to come back.
 const queueFor = 250 * time.Millisecond
 
-// query runs one request that reads within the limits of time and number.
+// abandonAfter is how long a query that ran out of time gets to say so, with
+// the rows that it has.
+const abandonAfter = 2 * time.Second
+
+// query runs one request that reads within the limits of time and number. One
+// that does not end when its time is up, because the disk does not answer, is
+// left to itself: it keeps its place until it ends, and what it finds is lost.
 func (a *API) query(r *http.Request, run func(ctx context.Context) error) error {
 	full := time.NewTimer(queueFor)
 	defer full.Stop()
 	select {
 	case a.queries <- struct{}{}:
-		defer func() { <-a.queries }()
 	case <-r.Context().Done():
 		return r.Context().Err()
 	case <-full.C:
@@ -33,6 +40,34 @@ func (a *API) query(r *http.Request, run func(ctx context.Context) error) error 
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), a.QueryTimeout)
 	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		defer func() { <-a.queries }()
+		done <- guard(ctx, run)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(abandonAfter)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+		return fmt.Errorf("abandoned: %w", context.Cause(ctx))
+	}
+}
+
+// guard makes an error of a panic, as net/http does for its own goroutines:
+// one query must not end the daemon.
+func guard(ctx context.Context, run func(ctx context.Context) error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
 	return run(ctx)
 }
 

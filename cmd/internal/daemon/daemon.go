@@ -51,7 +51,7 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", c.Storage.Dir, err)
 	}
-	limitMemory(logger, c.Storage.HeadMaxBytes, c.Storage.FilterBytes)
+	memory := newMemory(logger, c.Storage.HeadMaxBytes, db.FilterBytes)
 
 	// ---- brokers
 	consumers, err := newConsumers(c.Brokers, db, secrets, logger)
@@ -86,6 +86,10 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	for _, consumer := range consumers {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		g.Add(func() error { return consumer.Run(ctx) }, func(error) { cancel() })
+	}
+	if memory != nil {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		g.Add(func() error { return memory.run(ctx) }, func(error) { cancel() })
 	}
 	g.Add(server.run, server.interrupt)
 	{
@@ -139,6 +143,8 @@ func (c *Config) api(db *tsdb.DB, logger log.Logger, consumers []consumer) api.C
 		ReadOnly:           c.ReadOnly,
 		EnableAdmin:        c.Web.EnableAdmin,
 		WholeRequests:      c.Storage.OnOverflow == tsdb.OverflowReject,
+		Storing:            c.Storage.HeadMaxBytes / 8,
+		SmallRequest:       c.Storage.HeadMaxBytes / 8,
 		MaxBody:            c.Web.MaxBody,
 		QueryTimeout:       c.Query.Timeout,
 		QueryMaxConcurrent: c.Query.MaxConcurrent,

@@ -20,7 +20,9 @@ func TestCgroupLimit(t *testing.T) {
 		"service":           {files: map[string]string{"system.slice/daybook.service/memory.max": "1000"}, self: "1:name=systemd:/x\n0::/system.slice/daybook.service\n", want: 900},
 		"the slice is less": {files: map[string]string{"system.slice/memory.max": "500", "system.slice/daybook.service/memory.max": "1000"}, self: "0::/system.slice/daybook.service\n", want: 450},
 		"host path inside":  {files: map[string]string{"memory.max": "1000"}, self: "0::/kubepods/pod1/x\n", want: 900},
-		"version 1":         {files: map[string]string{"memory/memory.limit_in_bytes": "1000"}, self: "5:memory:/x\n", want: math.MaxInt64},
+		"version 1":         {files: map[string]string{"memory/memory.limit_in_bytes": "1000"}, self: "5:memory:/x\n", want: 900},
+		"version 1, a host": {files: map[string]string{"memory/memory.limit_in_bytes": "9223372036854771712", "memory/x/memory.limit_in_bytes": "2000"}, self: "6:cpu,memory:/x\n0::/\n", want: 1800},
+		"version 1, free":   {files: map[string]string{"memory/memory.limit_in_bytes": "9223372036854771712"}, self: "5:memory:/x\n", want: math.MaxInt64},
 		"nonsense":          {files: map[string]string{"memory.max": "-5", "a/memory.max": "much"}, self: "0::/a/../../a\n", want: math.MaxInt64},
 	} {
 		root := t.TempDir()
