@@ -76,6 +76,7 @@ type Options struct {
 	DiskUsage     float64       // percent of the file system in use at which days go; 0 is no limit
 	By            string        // who seals: name and version
 	Observer      Observer      // told of what was done; its fields may be nil
+	Legacy        Legacies      // nil if there are none
 	// Step, if not nil, is called before a step that a crash may prevent; its
 	// error fails the step. For tests. The steps: "leave", the deleting of what a
 	// cut has superseded.
@@ -83,11 +84,27 @@ type Options struct {
 	LastSeen time.Time // when the clock was last seen by a daemon here; zero if never
 }
 
+// Legacies are the legacy files that were handed over: files of others, which
+// retention by size and disk usage may delete in their turn.
+type Legacies interface {
+	// HandedOver lists them.
+	HandedOver() []LegacyFile
+	// DeleteLegacy lets go of one and deletes it once its readers have gone.
+	DeleteLegacy(path string) error
+}
+
+// LegacyFile is a legacy file and what it takes up.
+type LegacyFile struct {
+	Path   string
+	Paths  []string // all its files, the path too
+	Newest task.Day // of its newest row
+}
+
 // Observer is told of what was done, for metrics. Nil functions are not called.
 type Observer struct {
 	Cut    func(rows int64, took time.Duration)              // one day's transaction
 	Seal   func(rows int64, took time.Duration, reseal bool) // one day
-	Delete func(cause string)                                // one day or snapshot
+	Delete func(cause string)                                // one day, snapshot or legacy file
 }
 
 func (o *Observer) defaults() {

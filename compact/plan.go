@@ -99,12 +99,17 @@ func (g *clockGuard) look(now time.Time) (jumped, paused bool) {
 	return jumped, now.Before(g.paused)
 }
 
-// victim is something that retention can delete: a day, or a snapshot.
+// victim is something that retention can delete: a day, a snapshot, or a
+// legacy file, which counts as the day of its newest row.
 type victim struct {
 	day      task.Day
-	snapshot string // its directory; empty for a day
+	snapshot string // its directory; empty for the others
+	legacy   string // its path; empty for the others
 	frees    int64  // bytes that deleting it gives back
 }
+
+// isDay reports whether deleting it raises the floor.
+func (v *victim) isDay() bool { return v.snapshot == "" && v.legacy == "" }
 
 // planSpace returns the victims, of those offered in the order in which they
 // would go, that bring a total down by excess bytes; what frees nothing is

@@ -10,10 +10,11 @@ import (
 	"daybook/tsdb/task"
 )
 
-// Departure is a day or a snapshot that retention would delete.
+// Departure is a day, a snapshot or a legacy file that retention would delete.
 type Departure struct {
 	Day      task.Day
-	Snapshot string // its directory; empty for a day
+	Snapshot string // its directory; empty for the others
+	Legacy   string // its path; empty for the others. Day is that of its newest row
 	Cause    string // age, size or disk-usage
 	Bytes    int64  // what that gives back; 0 if its files have other names elsewhere
 }
@@ -64,8 +65,8 @@ func (p *RetentionPlan) depart(cause string, chosen, offered []victim) []victim 
 	gone := map[victim]bool{}
 	for _, v := range chosen {
 		gone[v] = true
-		p.Departures = append(p.Departures, Departure{Day: v.day, Snapshot: v.snapshot, Cause: cause, Bytes: v.frees})
-		if v.snapshot == "" {
+		p.Departures = append(p.Departures, Departure{Day: v.day, Snapshot: v.snapshot, Legacy: v.legacy, Cause: cause, Bytes: v.frees})
+		if v.isDay() {
 			p.Floor = max(p.Floor, v.day+1)
 		}
 	}

@@ -128,8 +128,8 @@ func (c *Compactor) notShownYet(others int64) bool {
 	return true
 }
 
-// victims are the snapshots, oldest first, then the past days, oldest first,
-// with what each gives back when those before it are gone: a sealed day that
+// victims are the snapshots, oldest first, then the past days and legacy files,
+// oldest first, with what each gives back when those before it are gone: a sealed day that
 // is linked into a snapshot gives nothing back before that has gone.
 func (c *Compactor) victims(s space) []victim {
 	return price(c.offer(s), s.freeing())
@@ -169,6 +169,10 @@ func (c *Compactor) offer(s space) []offer {
 		out = append(out, o)
 	}
 	today := task.DayOf(c.opts.Now().UnixMicro())
+	var legacy []LegacyFile
+	if c.opts.Legacy != nil {
+		legacy = c.opts.Legacy.HandedOver()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var days []offer
@@ -187,10 +191,15 @@ func (c *Compactor) offer(s space) []offer {
 		}
 		days = append(days, o)
 	}
-	slices.SortFunc(days, func(a, b offer) int { return cmp.Compare(a.day, b.day) })
+	for _, f := range legacy {
+		if f.Newest < today {
+			days = append(days, offer{victim: victim{day: f.Newest, legacy: f.Path}, paths: f.Paths})
+		}
+	}
+	slices.SortFunc(days, func(a, b offer) int { return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.legacy, b.legacy)) })
 	for d, x := range c.days { // deleting a newer day would raise the floor above it
 		if x.sealing {
-			days = slices.DeleteFunc(days, func(o offer) bool { return o.day > d })
+			days = slices.DeleteFunc(days, func(o offer) bool { return o.isDay() && o.day > d })
 		}
 	}
 	return append(out, days...)
@@ -203,6 +212,10 @@ func (c *Compactor) deleteVictim(ctx context.Context, h Head, v victim, cause st
 	if v.snapshot != "" {
 		level.Info(c.logger).Log("msg", "deleted snapshot", "path", v.snapshot, "cause", cause, "bytes", v.frees)
 		return os.RemoveAll(v.snapshot)
+	}
+	if v.legacy != "" {
+		level.Info(c.logger).Log("msg", "a legacy file goes", "path", v.legacy, "newest", v.day, "cause", cause, "bytes", v.frees)
+		return c.opts.Legacy.DeleteLegacy(v.legacy)
 	}
 	if err := h.LogFloor(v.day + 1); err != nil {
 		level.Warn(c.logger).Log("msg", "the retention floor is not in the log", "err", err)

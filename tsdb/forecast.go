@@ -43,6 +43,9 @@ func (db *DB) PlanRetention() (RetentionView, error) {
 		return RetentionView{}, err
 	}
 	for i, d := range p.Departures {
+		if d.Legacy != "" {
+			p.Departures[i].Legacy = filepath.Join("legacy", filepath.Base(d.Legacy))
+		}
 		if d.Snapshot != "" {
 			p.Departures[i].Snapshot = filepath.Join("snapshots", filepath.Base(d.Snapshot))
 		}
@@ -81,7 +84,7 @@ func forecast(p compact.RetentionPlan, keep time.Duration, limit float64) Foreca
 	used := p.DiskUsed
 	for _, d := range p.Departures {
 		used -= d.Bytes
-		if d.Snapshot == "" {
+		if d.Snapshot == "" && d.Legacy == "" {
 			delete(stored, d.Day)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/go-kit/log/level"
 
 	"daybook/blocks"
+	"daybook/compact"
 	"daybook/tsdb/task"
 )
 
@@ -55,22 +56,21 @@ func (db *DB) openLegacies() error {
 		return err
 	}
 	own := map[string]bool{}
+	home := realPath(filepath.Join(db.opts.Dir, "legacy"))
 	paths := slices.Clone(db.opts.Legacy)
 	if db.readOnly {
 		paths = append(paths, db.attachedPaths()...)
 	}
 	for _, p := range handed {
-		if abs, err := filepath.Abs(p); err == nil {
-			own[abs] = true
+		// A link to a file elsewhere hands nothing over.
+		if real := realPath(p); filepath.Dir(real) == home {
+			own[real] = true
 		}
 		paths = append(paths, p)
 	}
 	attached := map[string]bool{}
 	for _, p := range paths {
-		abs, err := filepath.Abs(p)
-		if err != nil {
-			return err
-		}
+		abs := realPath(p)
 		if attached[abs] {
 			continue
 		}
@@ -86,6 +86,18 @@ func (db *DB) openLegacies() error {
 	}
 	slices.SortFunc(db.legacy.files, func(a, b *legacyFile) int { return cmp.Compare(b.newest, a.newest) })
 	return db.noteAttached()
+}
+
+// realPath is where a path leads to; an absolute path if that is not known.
+func realPath(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		return real
+	}
+	return abs
 }
 
 // attachedName is the file in which a daemon notes which files it has attached
@@ -178,21 +190,69 @@ func (db *DB) retainLegacies() error {
 	db.legacy.mu.Unlock()
 	var errs []error
 	for _, f := range leaving {
-		f.users.Wait()
-		err := f.Close()
-		deleted := err == nil && (f.handedOver || db.opts.LegacyDelete)
-		if deleted {
-			for _, side := range []string{"-shm", "-wal", ""} {
-				if e := os.Remove(f.Path() + side); e != nil && !errors.Is(e, os.ErrNotExist) {
-					err = errors.Join(err, e)
-				}
-			}
+		deleted := f.handedOver || db.opts.LegacyDelete
+		err := db.letGo(f, deleted)
+		if deleted && err == nil {
 			db.metrics.deletions.WithLabelValues("age").Inc()
 		}
-		level.Info(db.logger).Log("msg", "a legacy file has aged out", "path", f.Path(), "deleted", deleted)
+		level.Info(db.logger).Log("msg", "a legacy file has aged out", "path", f.Path(), "deleted", deleted && err == nil)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// legacySides are the files that belong to a legacy file, itself last: what is
+// left after a crash in between is no -wal without its file.
+var legacySides = []string{"-shm", "-wal", ""}
+
+// letGo detaches a file that is out of the list once its readers have gone, and
+// deletes it if it is to go.
+func (db *DB) letGo(f *legacyFile, deleted bool) error {
+	f.users.Wait()
+	err := f.Close()
+	if err != nil || !deleted {
+		return err
+	}
+	for _, side := range legacySides {
+		if e := os.Remove(f.Path() + side); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// HandedOver lists the files that lie under legacy/ in the data directory,
+// which may go when there is no room. One elsewhere never does: deleting it
+// would be to take what is the user's for the sake of what is ours.
+func (db *DB) HandedOver() []compact.LegacyFile {
+	db.legacy.mu.Lock()
+	defer db.legacy.mu.Unlock()
+	var out []compact.LegacyFile
+	for _, f := range db.legacy.files {
+		if !f.handedOver {
+			continue
+		}
+		x := compact.LegacyFile{Path: f.Path(), Newest: task.DayOf(f.newest)}
+		for _, side := range legacySides {
+			x.Paths = append(x.Paths, filepath.Join(db.opts.Dir, "legacy", f.Name()+side)) // as the directory is walked
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// DeleteLegacy detaches and deletes one of HandedOver.
+func (db *DB) DeleteLegacy(path string) error {
+	db.legacy.mu.Lock()
+	i := slices.IndexFunc(db.legacy.files, func(f *legacyFile) bool { return f.handedOver && f.Path() == path })
+	if i < 0 {
+		db.legacy.mu.Unlock()
+		return nil
+	}
+	f := db.legacy.files[i]
+	db.legacy.files = slices.Delete(db.legacy.files, i, i+1)
+	db.legacy.mu.Unlock()
+	return db.letGo(f, true)
 }
 
 // mayBeLegacy reports whether a legacy file can know an invocation: not one

@@ -41,6 +41,67 @@ func dayNames(t testing.TB, dir string) string {
 	return strings.Join(found, " ")
 }
 
+// A legacy file that was handed over goes where its newest row stands among the
+// days; one elsewhere stays, also if a link to it lies in the data directory.
+func TestRetentionBySizeTakesLegacy(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.WALSync = "never"
+	home, outside := filepath.Join(o.Dir, "legacy"), t.TempDir()
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	handed, users := fixture(t, "gen1-small.db", home), fixture(t, "gen2-small.db", outside)
+	if err := os.Symlink(users, filepath.Join(home, "link.db")); err != nil {
+		t.Fatal(err)
+	}
+	before := digest(t, users)
+	db := start(t, o)
+	for _, days := range []int{9, 1} { // the fixture's newest row is between them
+		fill(t, db, noon.Add(-time.Duration(days)*24*time.Hour), 10)
+	}
+	if _, err := db.Cut(context.Background(), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.RetentionSize = 16 << 20
+	if err := os.WriteFile(filepath.Join(home, "large"), make([]byte, 20<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db = start(t, o)
+	defer db.Close()
+	v, err := db.PlanRetention()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, d := range v.Departures {
+		order = append(order, d.Legacy+d.Day.String())
+	}
+	if want := "[2026-11-14 legacy/gen1-small.db2026-11-19 2026-11-22]"; fmt.Sprint(order) != want {
+		t.Fatalf("they would go in the order %v, want %s", order, want)
+	}
+	for {
+		if n, err := db.compact.RetainSpace(context.Background(), db.cuttable()); err != nil {
+			t.Fatal(err)
+		} else if n == 0 {
+			break
+		}
+	}
+	if _, err := os.Stat(handed); !os.IsNotExist(err) {
+		t.Errorf("the file that was handed over is still there: %v", err)
+	}
+	if dayNames(t, o.Dir) != "" || digest(t, users) != before {
+		t.Errorf("days %q are left, or the user's file is not as it was", dayNames(t, o.Dir))
+	}
+	infos, err := db.Blocks(context.Background())
+	if err != nil || infos[len(infos)-1].Path != users {
+		t.Errorf("%+v %v", infos, err)
+	}
+}
+
 func TestRetentionBySize(t *testing.T) {
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)

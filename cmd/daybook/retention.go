@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,7 +62,7 @@ func printRetention(w *bufio.Writer, v tsdb.RetentionView, o tsdb.Options) {
 		var sum int64
 		out := newColumns(w, "WOULD GO", "CAUSE", ">BYTES")
 		for _, d := range v.Departures {
-			name := d.Snapshot
+			name := cmp.Or(d.Snapshot, d.Legacy)
 			if name == "" {
 				name = d.Day.String()
 			}
@@ -113,6 +114,7 @@ func printRetentionJSON(w *bufio.Writer, v tsdb.RetentionView) error {
 	type departure struct {
 		Day      string `json:"day,omitempty"`
 		Snapshot string `json:"snapshot,omitempty"`
+		Legacy   string `json:"legacy,omitempty"`
 		Cause    string `json:"cause"`
 		Bytes    int64  `json:"bytes"`
 	}
@@ -133,8 +135,8 @@ func printRetentionJSON(w *bufio.Writer, v tsdb.RetentionView) error {
 		PausedSince: unix(v.PausedSince), RateDays: v.Days, LimitAt: unix(v.LimitAt), FullAt: unix(v.FullAt),
 	}
 	for _, d := range v.Departures {
-		x := departure{Snapshot: d.Snapshot, Cause: d.Cause, Bytes: d.Bytes}
-		if d.Snapshot == "" {
+		x := departure{Snapshot: d.Snapshot, Legacy: d.Legacy, Cause: d.Cause, Bytes: d.Bytes}
+		if d.Snapshot == "" && d.Legacy == "" {
 			x.Day = d.Day.String()
 		}
 		out.Departures = append(out.Departures, x)
