@@ -98,7 +98,7 @@ func (db *DB) countOnce(ctx context.Context, q CountQuery, t *countTally) (unrea
 	if len(q.TaskNames) == 1 {
 		name = q.TaskNames[0]
 	}
-	set, unreadable, err := db.sum(ctx, q.From, to, q.Step, name)
+	set, unreadable, err := db.sum(ctx, q.From, to, q.Step, name, rollup.OnlyCounts)
 	if err == nil {
 		t.addSet(set)
 	}
@@ -186,6 +186,9 @@ func (t *countTally) addSet(set *rollup.Set) {
 		default:
 			t.put(k.Bucket, "", int64(r.Total()))
 		}
+	}
+	if n := set.Rest().Total(); n > 0 { // of no bucket and name any more
+		t.all.add(rollup.Other, int64(n))
 	}
 }
 

@@ -36,6 +36,7 @@ type DB struct {
 	losses   losses
 	stalling stalling
 	legacy   legacies
+	sums     sumCache
 	// legacyErrors are the files that could not be attached; set by Open.
 	legacyErrors map[string]error
 	metrics      *metrics

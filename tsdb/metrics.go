@@ -104,12 +104,13 @@ var (
 	descCanStore    = prometheus.NewDesc("daybook_can_store", "1 if the last attempt to store went well.", nil, nil)
 	descUnreadable  = prometheus.NewDesc("daybook_unreadable_files", "Files that are left out because they cannot be read.", nil, nil)
 	descDiskFree    = prometheus.NewDesc("daybook_disk_free_bytes", "Bytes free on the file system of the data directory.", nil, nil)
+	descSumCache    = prometheus.NewDesc("daybook_sum_cache_bytes", "Memory that remembered sums of sealed days take, at most 32 MiB.", nil, nil)
 	descReady       = prometheus.NewDesc("daybook_ready", "1 once the log is replayed.", nil, nil)
 )
 
 func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descHeadRecords, descHeadBytes, descParked, descWALBytes, descWALSegments, descBlocks, descBlockBytes,
-		descBlockRows, descOldest, descNewest, descGaps, descCanStore, descUnreadable, descDiskFree, descReady} {
+		descBlockRows, descOldest, descNewest, descGaps, descCanStore, descUnreadable, descDiskFree, descSumCache, descReady} {
 		ch <- d
 	}
 }
@@ -141,6 +142,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		put(descWALBytes, float64(g.db.wal.Bytes()))
 		put(descWALSegments, float64(g.db.wal.Segments()))
 	}
+	put(descSumCache, float64(g.db.sums.size()))
 	g.collectBlocks(put)
 	causes := map[string]int{}
 	for _, x := range g.db.gaps(0, 0) {

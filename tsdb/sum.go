@@ -19,9 +19,9 @@ const sumTries = 3
 // state: from the stored rollups where they go, from rows at the edges, from
 // the head what is not cut yet. name "" is all tasks. It returns the names of
 // files that could not be read.
-func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, name string) (set *rollup.Set, unreadable []string, err error) {
+func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, name string, depth rollup.Depth) (set *rollup.Set, unreadable []string, err error) {
 	once := func(last bool) (ok bool, err error) {
-		s := summation{db: db, from: from, to: to, width: width, name: name, last: last}
+		s := summation{db: db, from: from, to: to, width: width, name: name, depth: depth, last: last}
 		ok, err = s.run(ctx)
 		set, unreadable = s.added, s.unreadable
 		return ok, err
@@ -55,6 +55,7 @@ type summation struct {
 	from, to int64
 	width    rollup.Width
 	name     string
+	depth    rollup.Depth
 	last     bool // nothing is being cut
 
 	added, gone *rollup.Set
@@ -69,6 +70,8 @@ type summation struct {
 // run makes the attempt; ok false is to be tried again.
 func (s *summation) run(ctx context.Context) (ok bool, err error) {
 	s.added, s.gone = rollup.NewSet(s.width, rollup.DefaultLimits), rollup.NewSet(s.width, rollup.DefaultLimits)
+	s.added.Only(s.depth)
+	s.gone.Only(s.depth)
 	s.visible = map[task.Day]blocks.VisibleCuts{}
 	moves := s.db.catalog.Moves()
 	s.account = s.db.head.Account()
@@ -125,8 +128,14 @@ func (s *summation) stored(ctx context.Context, view *blocks.View) (ok bool, err
 		return s.fine(ctx, view, stretch{s.from, s.to})
 	}
 	whole := s.width == rollup.Day || s.width == rollup.Forever
-	if ok, err := s.read(ctx, view, blocks.RollupQuery{From: hours.from, To: hours.to, Width: rollup.Hour, Whole: whole, Name: s.name}); !ok || err != nil {
+	left, ok, err := s.sealedDays(ctx, view, hours)
+	if !ok || err != nil {
 		return false, err
+	}
+	for _, r := range left {
+		if ok, err := s.read(ctx, view, blocks.RollupQuery{From: r.from, To: r.to, Width: rollup.Hour, Whole: whole, Name: s.name}); !ok || err != nil {
+			return false, err
+		}
 	}
 	s.rolled = append(s.rolled, hours)
 	for _, edge := range []stretch{{s.from, hours.from}, {hours.to, s.to}} {
@@ -142,10 +151,18 @@ func (s *summation) fine(ctx context.Context, view *blocks.View, r stretch) (ok 
 	at := r.from
 	for _, d := range slices.Backward(view.Days()) {
 		minutes := stretch{ceil(max(at, d.Day.Start()), rollup.Minute), rollup.Minute.Start(min(r.to, d.Day.End()))}
-		if d.Sealed != nil || d.Live == nil || minutes.from >= minutes.to {
+		if minutes.from >= minutes.to || d.Sealed != nil && (d.Live != nil || s.name != "" || rollup.Hour.Start(minutes.from) != rollup.Hour.Start(minutes.to-1)) {
 			continue
 		}
-		if ok, err := s.read(ctx, view, blocks.RollupQuery{From: minutes.from, To: minutes.to, Width: rollup.Minute, Name: s.name}); !ok || err != nil {
+		if d.Sealed != nil {
+			used, err := s.sealedMinutes(ctx, view, d, minutes)
+			if err != nil {
+				return false, err
+			}
+			if !used {
+				continue
+			}
+		} else if ok, err := s.read(ctx, view, blocks.RollupQuery{From: minutes.from, To: minutes.to, Width: rollup.Minute, Name: s.name}); !ok || err != nil {
 			return false, err
 		}
 		s.rolled = append(s.rolled, minutes)

@@ -32,12 +32,12 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 		return nil, Coverage{}, err
 	}
 	defer db.metrics.timed("tasks")()
-	set, unreadable, err := db.sum(ctx, from, to, rollup.Forever, name)
+	set, unreadable, err := db.sum(ctx, from, to, rollup.Forever, name, rollup.Whole)
 	if err != nil {
 		return nil, Coverage{}, err
 	}
 	now := db.now()
-	recent, _, err := db.sum(ctx, now-rateWindow.Microseconds(), now+1, rollup.Forever, name)
+	recent, _, err := db.sum(ctx, now-rateWindow.Microseconds(), now+1, rollup.Forever, name, rollup.OnlyCounts)
 	if err != nil {
 		return nil, Coverage{}, err
 	}
@@ -54,6 +54,12 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 		if !r.Empty() {
 			at(k.Name).Summary = rollup.Summarize(r, topNames)
 		}
+	}
+	if rest := set.Rest(); !rest.Empty() { // what there was no memory for
+		if o := set.Get(rollup.Other, 0); o != nil {
+			rest.Merge(o)
+		}
+		at(rollup.Other).Summary = rollup.Summarize(rest, topNames)
 	}
 	for k, r := range recent.All() {
 		if ended := r.States[task.StateSuccess] + r.States[task.StateFailure] + r.States[task.StateRevoked] + r.States[task.StateRejected]; ended > 0 && byName[k.Name] != nil {
@@ -112,7 +118,7 @@ func (db *DB) Series(ctx context.Context, name string, from, to int64, step roll
 	if err != nil {
 		return nil, Coverage{}, err
 	}
-	set, unreadable, err := db.sum(ctx, from, to, step, name)
+	set, unreadable, err := db.sum(ctx, from, to, step, name, rollup.Runtimes)
 	if err != nil {
 		return nil, Coverage{}, err
 	}

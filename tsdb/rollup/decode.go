@@ -19,9 +19,21 @@ const maxCount = 1 << 48
 // maxInterned bounds the names that a Decoder remembers.
 const maxInterned = 4096
 
+// Depth is how much of a rollup is read. Most of its bytes and of the time to
+// merge it are names and sketches, which not every question is about.
+type Depth int
+
+// The depths. Counts are in all of them.
+const (
+	Whole    Depth = iota
+	Runtimes       // the sketch of runtimes, and no other
+	OnlyCounts
+)
+
 // Decoder reads encoded rollups. It reuses memory between calls and hands out
 // one copy of each name. The zero Decoder is ready.
 type Decoder struct {
+	depth   Depth
 	names   map[string]string
 	scratch Rollup
 }
@@ -35,7 +47,7 @@ func (d *Decoder) Decode(r *Rollup, b []byte) error {
 		return fmt.Errorf("version %d: %w", v, ErrDamaged)
 	}
 	p.rollup(r)
-	if p.bad || len(p.b) != 0 {
+	if p.bad || len(p.b) != 0 && d.depth == Whole {
 		r.Reset()
 		return ErrDamaged
 	}
@@ -146,8 +158,14 @@ func (p *parser) rollup(r *Rollup) {
 	if mask&hasRetries != 0 {
 		r.Retries = p.positive(math.MaxInt64)
 	}
+	if p.d.depth == OnlyCounts {
+		return
+	}
 	if mask&hasRuntime != 0 {
 		p.sketch(&r.Runtime, total)
+	}
+	if p.d.depth == Runtimes {
+		return
 	}
 	if mask&hasWait != 0 {
 		p.sketch(&r.Wait, total)

@@ -107,6 +107,14 @@ func (r *Rollup) add(v *task.Invocation, group string, own bool) {
 	}
 }
 
+// addRuntime is Add without names and waits.
+func (r *Rollup) addRuntime(v *task.Invocation) {
+	r.Counts.add(v)
+	if v.Outcome.HasRuntime {
+		r.Runtime.Add(v.Outcome.Runtime)
+	}
+}
+
 // Merge adds everything in o, which it does not change.
 func (r *Rollup) Merge(o *Rollup) {
 	r.Counts.merge(&o.Counts)

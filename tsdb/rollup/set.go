@@ -62,17 +62,28 @@ func NewSet(width Width, limits Limits) *Set {
 	return s
 }
 
+// Only makes the set leave out what a question is not about. Call it before
+// anything is added, and for both sides of a Subtract.
+func (s *Set) Only(d Depth) { s.dec.depth = d }
+
 // Reset empties the set.
 func (s *Set) Reset() {
 	*s = Set{width: s.width, limits: s.limits, rollups: map[Key]*Rollup{}, names: map[string]int{},
-		groups: map[string]string{}, dec: Decoder{names: s.dec.names}}
+		groups: map[string]string{}, dec: Decoder{depth: s.dec.depth, names: s.dec.names}}
 }
 
 // Add counts an invocation in the bucket of its row time.
 func (s *Set) Add(v *task.Invocation) {
 	r := s.place(v.TaskName, v.RowTime(), 1)
 	before := r.footprint()
-	r.add(v, s.group(v.Worker), true)
+	switch s.dec.depth {
+	case Whole:
+		r.add(v, s.group(v.Worker), true)
+	case Runtimes:
+		r.addRuntime(v)
+	default:
+		r.Counts.add(v)
+	}
 	s.grown(r, before)
 }
 
@@ -94,7 +105,15 @@ func (s *Set) group(worker string) string {
 func (s *Set) Merge(name string, at int64, o *Rollup) {
 	r := s.place(name, at, o.Total())
 	before := r.footprint()
-	r.Merge(o)
+	switch s.dec.depth {
+	case Whole:
+		r.Merge(o)
+	case Runtimes:
+		r.Counts.merge(&o.Counts)
+		r.Runtime.Merge(&o.Runtime)
+	default:
+		r.Counts.merge(&o.Counts)
+	}
 	s.grown(r, before)
 }
 

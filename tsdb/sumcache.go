@@ -1,0 +1,266 @@
+package tsdb
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"daybook/blocks"
+	"daybook/tsdb/rollup"
+	"daybook/tsdb/task"
+)
+
+// maxSumBytes bounds what sums remember of sealed days.
+const maxSumBytes = 32 << 20
+
+// sumCache remembers sums over runs of sealed days. A sealed file never
+// changes and no path is used twice, so that the paths of a run are all that a
+// sum depends on. What was not asked for longest goes first.
+type sumCache struct {
+	mu    sync.Mutex
+	at    map[string]*list.Element
+	order *list.List // of cachedSum, the latest used first
+	bytes int64
+}
+
+type cachedSum struct {
+	key   string
+	set   *rollup.Set // never changed
+	bytes int64
+}
+
+func (c *sumCache) get(key string) *rollup.Set {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.at[key]
+	if e == nil {
+		return nil
+	}
+	c.order.MoveToFront(e)
+	return e.Value.(*cachedSum).set
+}
+
+func (c *sumCache) put(key string, set *rollup.Set) {
+	x := &cachedSum{key: key, set: set, bytes: set.Bytes() + int64(len(key))}
+	if x.bytes > maxSumBytes/2 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at == nil {
+		c.at, c.order = map[string]*list.Element{}, list.New()
+	}
+	if c.at[key] != nil {
+		return
+	}
+	c.at[key] = c.order.PushFront(x)
+	for c.bytes += x.bytes; c.bytes > maxSumBytes; {
+		last := c.order.Back()
+		old := c.order.Remove(last).(*cachedSum)
+		delete(c.at, old.key)
+		c.bytes -= old.bytes
+	}
+}
+
+func (c *sumCache) size() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes
+}
+
+// sealedDays adds the whole days of a range that are sealed and have no
+// overlay, from runs of days that are powers of two: a month is a handful of
+// them. It returns what is left of the range.
+func (s *summation) sealedDays(ctx context.Context, view *blocks.View, r stretch) (left []stretch, ok bool, err error) {
+	days := view.Days()
+	if s.name != "" || s.width != rollup.Forever || len(days) == 0 {
+		return []stretch{r}, true, nil
+	}
+	files, open := map[task.Day]string{}, map[task.Day]bool{}
+	for _, d := range days {
+		if d.Live != nil {
+			open[d.Day] = true
+		} else {
+			files[d.Day] = d.Sealed.Path()
+		}
+	}
+	newest, oldest := days[0].Day, days[len(days)-1].Day
+	at := r.from
+	// The hours of a day that the range begins or ends in are asked for again
+	// until the hour is over.
+	for i, part := range []stretch{{r.from, min(r.to, ceil(r.from, rollup.Day))}, {max(r.from, rollup.Day.Start(r.to)), r.to}} {
+		path := files[task.DayOf(part.from)]
+		if path == "" || part.from >= part.to || part.to-part.from >= rollup.Day.Micros() || i == 1 && at == part.to {
+			continue // the last: both are the same
+		}
+		key := fmt.Sprint(path, "\n", part.from, "\n", part.to)
+		if ok, err := s.addPart(ctx, view, key, part); !ok || err != nil {
+			return nil, ok, err
+		}
+		if part.from == r.from {
+			at = part.to
+		}
+		if part.to == r.to {
+			r.to = part.from
+		}
+	}
+	for d := max(task.DayOf(ceil(r.from, rollup.Day)), oldest); d <= newest && d.End() <= r.to; {
+		n := task.Day(1)
+		for n*2 <= maxSumRun && d%(n*2) == 0 && (d+n*2-1).End() <= r.to {
+			n *= 2
+		}
+		for n > 1 && anyOpen(open, d, n) {
+			n /= 2
+		}
+		if !open[d] {
+			if at < d.Start() {
+				left = append(left, stretch{at, d.Start()})
+			}
+			if ok, err := s.addRun(ctx, view, files, d, n); !ok || err != nil {
+				return nil, ok, err
+			}
+			at = (d + n).Start()
+		}
+		d += n
+	}
+	if at < r.to {
+		left = append(left, stretch{at, r.to})
+	}
+	return left, true, nil
+}
+
+// maxSumRun is the longest run of days that is remembered as one sum.
+const maxSumRun = 64
+
+func anyOpen(open map[task.Day]bool, first, n task.Day) bool {
+	for d := first; d < first+n; d++ {
+		if open[d] {
+			return true
+		}
+	}
+	return false
+}
+
+// addRun adds the sum over a run; by its halves where it does not fit into one.
+func (s *summation) addRun(ctx context.Context, view *blocks.View, files map[task.Day]string, first, n task.Day) (ok bool, err error) {
+	set, ok, err := s.runSum(ctx, view, files, first, n)
+	if !ok || err != nil {
+		return ok, err
+	}
+	if set == nil && n > 1 {
+		ok, err := s.addRun(ctx, view, files, first, n/2)
+		if ok && err == nil {
+			ok, err = s.addRun(ctx, view, files, first+n/2, n/2)
+		}
+		return ok, err
+	}
+	if set == nil {
+		return s.read(ctx, view, blocks.RollupQuery{From: first.Start(), To: first.End(), Width: rollup.Hour, Whole: true})
+	}
+	s.keep(view, runKey(files, first, n), set)
+	s.addSet(set)
+	return true, nil
+}
+
+// addPart adds some hours of a sealed day.
+func (s *summation) addPart(ctx context.Context, view *blocks.View, key string, r stretch) (ok bool, err error) {
+	set := s.db.sums.get(key)
+	if set == nil {
+		set = rollup.NewSet(rollup.Forever, rollup.DefaultLimits)
+		part := summation{db: s.db, added: set, visible: s.visible}
+		ok, err = part.read(ctx, view, blocks.RollupQuery{From: r.from, To: r.to, Width: rollup.Hour})
+		if !ok || err != nil {
+			return ok, err
+		}
+		s.keep(view, key, set)
+	}
+	s.addSet(set)
+	return true, nil
+}
+
+func (s *summation) addSet(set *rollup.Set) {
+	for k, x := range set.All() {
+		s.added.Merge(k.Name, k.Bucket, x)
+	}
+	if !set.Rest().Empty() {
+		s.added.Merge(rollup.Other, 0, set.Rest())
+	}
+}
+
+// keep remembers a set that is of all that its key names.
+func (s *summation) keep(view *blocks.View, key string, set *rollup.Set) {
+	if set.Folded() == 0 && set.Rest().Empty() && len(view.Unreadable()) == 0 {
+		s.db.sums.put(key, set)
+	}
+}
+
+// sealedMinutes counts whole minutes within one hour of a sealed day, which
+// stores none: from the rows of the hour, which are remembered by minute, as
+// the next question will begin a minute later.
+// used is false if it has too many names for that.
+func (s *summation) sealedMinutes(ctx context.Context, view *blocks.View, d blocks.DayFiles, r stretch) (used bool, err error) {
+	hour := rollup.Hour.Start(r.from)
+	key := fmt.Sprint(d.Sealed.Path(), "\n", hour)
+	set := s.db.sums.get(key)
+	if set == nil {
+		set = rollup.NewSet(rollup.Minute, rollup.DefaultLimits)
+		f := task.Filter{From: hour, To: hour + rollup.Hour.Micros()}
+		err := view.Select(ctx, blocks.Select{Filter: &f, Oldest: true}, func(v *task.Invocation) (bool, error) {
+			set.Add(v)
+			return true, nil
+		})
+		if err != nil || set.Folded() > 0 {
+			return false, err
+		}
+		s.keep(view, key, set)
+	}
+	for k, x := range set.All() {
+		if r.has(k.Bucket) {
+			s.added.Merge(k.Name, k.Bucket, x)
+		}
+	}
+	return true, nil
+}
+
+// runSum is the sum over a run of sealed days; nil if it has more names than a
+// set keeps apart, which sums would fold in another way than their parts.
+func (s *summation) runSum(ctx context.Context, view *blocks.View, files map[task.Day]string, first, n task.Day) (set *rollup.Set, ok bool, err error) {
+	if set := s.db.sums.get(runKey(files, first, n)); set != nil {
+		return set, true, nil
+	}
+	set = rollup.NewSet(rollup.Forever, rollup.DefaultLimits)
+	switch {
+	case n == 1:
+		part := summation{db: s.db, added: set, visible: s.visible}
+		ok, err = part.read(ctx, view, blocks.RollupQuery{From: first.Start(), To: first.End(), Width: rollup.Hour, Whole: true})
+		if !ok || err != nil {
+			return nil, ok, err
+		}
+	default:
+		for _, half := range []task.Day{first, first + n/2} {
+			part, ok, err := s.runSum(ctx, view, files, half, n/2)
+			if part == nil || !ok || err != nil {
+				return nil, ok, err
+			}
+			for k, x := range part.All() {
+				set.Merge(k.Name, k.Bucket, x)
+			}
+		}
+	}
+	if set.Folded() > 0 || !set.Rest().Empty() {
+		return nil, true, nil
+	}
+	return set, true, nil
+}
+
+func runKey(files map[task.Day]string, first, n task.Day) string {
+	var paths []string
+	for d := first; d < first+n; d++ {
+		if path := files[d]; path != "" {
+			paths = append(paths, path)
+		}
+	}
+	return strings.Join(paths, "\n")
+}

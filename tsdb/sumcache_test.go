@@ -1,0 +1,96 @@
+package tsdb
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"daybook/tsdb/rollup"
+	"daybook/tsdb/task"
+)
+
+// What is remembered of sealed days is what their rows say: for ranges of any
+// edges, twice each, before, with and after late rows.
+func TestSumsOfSealedDays(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.WALSync = "never"
+	db := start(t, o)
+	defer db.Close()
+	ctx := context.Background()
+	r := rand.New(rand.NewPCG(7, 7))
+	const days = 11
+	first := task.DayOf(noon.UnixMicro()) - days
+	put := func(n int, at func() int64) {
+		recs := make([]Record, n)
+		for i := range recs {
+			e := task.Event{TaskID: fmt.Sprint(r.Uint64()), TaskName: fmt.Sprint("t", r.IntN(3)), State: task.StateSuccess, At: at(), Worker: "w@h",
+				Retries: task.RetriesUnknown, HasRuntime: true, Runtime: r.Int64N(1_000_000)}
+			recs[i] = Record{Invocation: e.Invocation()}
+		}
+		mustAppend(t, db, recs...)
+	}
+	put(3000, func() int64 { return first.Start() + r.Int64N(days*rollup.Day.Micros()) })
+	// An hour with many.
+	put(500, func() int64 { return (first + 5).Start() + 10*rollup.Hour.Micros() + r.Int64N(rollup.Hour.Micros()) })
+	edge := func() int64 {
+		at := (first - 1).Start() + r.Int64N((days+3)*rollup.Day.Micros())
+		if r.IntN(3) == 0 {
+			at = (first + 5).Start() + 9*rollup.Hour.Micros() + r.Int64N(3*rollup.Hour.Micros())
+		}
+		return oneOf(r, rollup.Day, rollup.Hour, rollup.Minute, rollup.Width(1)).Start(at)
+	}
+	check := func(when string) {
+		t.Helper()
+		all := (&model{t: t, db: db}).all(Query{Limit: 1000})
+		for range 60 {
+			from, to := edge(), edge()
+			if from > to {
+				from, to = to, from
+			}
+			want := rollup.NewSet(rollup.Forever, rollup.DefaultLimits)
+			for i := range all {
+				if at := all[i].RowTime(); at >= from && at < to {
+					want.Add(&all[i])
+				}
+			}
+			for range 2 {
+				got, _, err := db.sum(ctx, from, to, rollup.Forever, "", rollup.Whole)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, name := range []string{"t0", "t1", "t2"} {
+					a, b := got.Get(name, 0), want.Get(name, 0)
+					if (a == nil || a.Empty()) != (b == nil) || b != nil && !a.Agrees(b) {
+						t.Fatalf("%s: %s from %s to %s: %+v, want %+v", when, name, stamp(from), stamp(to), a, b)
+					}
+				}
+			}
+		}
+	}
+	cut := func(seal bool) {
+		t.Helper()
+		if _, err := db.Cut(ctx, seal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("in the head")
+	cut(true)
+	check("sealed")
+	if db.sums.size() == 0 {
+		t.Error("nothing was remembered")
+	}
+	put(3, func() int64 { return (first + 5).Start() + 10*rollup.Hour.Micros() + r.Int64N(rollup.Hour.Micros()) })
+	cut(false)
+	check("with an overlay")
+	cut(true)
+	check("sealed again")
+	c.add(24 * time.Hour)
+	put(50, func() int64 { return c.now().UnixMicro() - r.Int64N(10*rollup.Hour.Micros()) })
+	check("a day later")
+	if n := db.sums.size(); n > maxSumBytes {
+		t.Errorf("%d bytes are remembered", n)
+	}
+}
