@@ -386,3 +386,35 @@ func TestCheckWords(t *testing.T) {
 		})
 	}
 }
+
+// Rows that come hours late do not make a search read the hours between: what
+// it looks at are the rows of the cut that has the word.
+func TestWordsOfLateRows(t *testing.T) {
+	l := createLive(t, liveDir(t), 1)
+	t.Cleanup(func() { closeAll(t, l) })
+	g := newLoad(5, testDay, 6000)
+	for cut := range uint64(10) {
+		b := g.batch(cut+1, 500)
+		for i := range 3 {
+			v := rowAt(fmt.Sprintf("late-%d-%d-x%dx%d", cut, i, cut, i), "late", testDay.Start()+int64(cut)*60_000_000+int64(i), task.StateFailure)
+			b.Put = append(b.Put, Put{Inv: &v})
+		}
+		if err := l.Apply(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := (&shelf{t: t}).catalog(PoolOptions{}, DayFiles{Day: testDay, Live: l})
+	q, err := text.Parse("x9x2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := c.View()
+	defer v.Release()
+	w := newWalk(v, Select{Text: q, Filter: &task.Filter{}})
+	if err := w.fill(context.Background()); err != nil || len(w.rows) != 1 {
+		t.Fatalf("%d rows, %v", len(w.rows), err)
+	}
+	if used := c.effort - w.left; used > 300 {
+		t.Errorf("a word of one row costs as much as %d rows", used)
+	}
+}

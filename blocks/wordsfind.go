@@ -4,7 +4,9 @@ import (
 	"container/heap"
 	"context"
 	"database/sql/driver"
+	"fmt"
 	"math"
+	"slices"
 
 	"daybook/tsdb/text"
 )
@@ -19,7 +21,7 @@ type finder struct {
 
 	started bool
 	ranges  *wordRanges // nil: all rows of the range of time are read, through an index or by key
-	at      place       // the range that is being read
+	at      wordRange   // the range that is being read
 	inRange bool
 	// done is the key up to which rows have been looked at: those before it in
 	// the walk's direction are through.
@@ -69,6 +71,7 @@ func (d *finder) open(ctx context.Context, f *fileRows, r *resolved, keys span, 
 		return f.open(ctx, arms, rest, keys, mask)
 	}
 	arms, rest = r.scan()
+	arms[0].whole = false
 	f.more = func() (bool, error) { return d.next(ctx, f, arms, rest, keys, mask, left) }
 	if d.inRange {
 		return d.read(ctx, f, arms, rest, keys, mask)
@@ -134,7 +137,7 @@ func (d *finder) find(ctx context.Context, f *fileRows, indexed bool, low, high 
 		}
 		for _, key := range keys {
 			p := r.place(key>>slotBits, key>>slotBits)
-			p.sure = true
+			p.sure, p.all = true, true
 			heap.Push(&r.found, p)
 		}
 	}
@@ -223,14 +226,23 @@ func (d *finder) next(ctx context.Context, f *fileRows, arms []arm, rest conds, 
 
 // read opens the cursors of the range.
 func (d *finder) read(ctx context.Context, f *fileRows, arms []arm, rest conds, keys span, mask string) error {
-	first, last := d.ranges.times(d.at)
+	first, last := d.ranges.times(d.at.place)
 	keys.low, keys.high = max(keys.low, first<<slotBits), min(keys.high, (last+1)<<slotBits)
 	f.close()
 	if !keys.nonEmpty() {
 		return nil
 	}
+	// A cut with some late rows has a span that lasts for hours: of the rows in
+	// between, those of other cuts are passed over.
+	if !d.at.all {
+		rest = conds{text: slices.Clone(rest.text), args: slices.Clone(rest.args)}
+		rest.add(ofChunks, jsonInts(d.at.chunks))
+	}
 	return f.open(ctx, arms, rest, keys, mask)
 }
+
+// ofChunks leaves the rows whose details are in some chunks, and those without.
+var ofChunks = fmt.Sprintf("(i.detail IS NULL OR i.detail / %d IN (SELECT value FROM json_each(?)))", chunkRows)
 
 // match reports whether a row has the words. It leaves no texts in the row.
 func (d *finder) match(ctx context.Context, it *item) (bool, error) {

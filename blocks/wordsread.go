@@ -39,8 +39,32 @@ type wordGroup struct {
 // ascending order they are times, in descending order their negation.
 type place struct {
 	lead, tail int64 // tail included
-	chunk      int64 // that may have the texts of its rows; 0 none
+	chunk      int64 // that has the details of its rows; 0 if none has any
 	sure       bool  // its rows are wanted whatever the chunk has
+	all        bool  // its rows may have their details in any chunk
+}
+
+// wordRange is a place with all that overlap it.
+type wordRange struct {
+	place
+	chunks []int64 // that have the details of the rows; not told if all is set
+}
+
+// maxRangeChunks bounds what a statement is told.
+const maxRangeChunks = 1024
+
+// join takes a place in.
+func (w *wordRange) join(p place) {
+	w.tail = max(w.tail, p.tail)
+	if w.all = w.all || p.all; p.chunk == 0 {
+		return
+	}
+	if n := len(w.chunks); n == 0 || w.chunks[n-1] != p.chunk {
+		w.chunks = append(w.chunks, p.chunk)
+	}
+	if len(w.chunks) > maxRangeChunks {
+		w.chunks, w.all = nil, true
+	}
 }
 
 // wordRanges finds the ranges of time of one file in which rows may have some
@@ -129,7 +153,7 @@ var errGroup = fmt.Errorf("a group of words: %w", errRow)
 // next is the next range, false at the end. Ranges do not overlap: the spans
 // that do are joined, so that rows come in order. errPause is returned between
 // two ranges when left is used up.
-func (r *wordRanges) next(ctx context.Context, f *fileRows, left *int) (at place, ok bool, err error) {
+func (r *wordRanges) next(ctx context.Context, f *fileRows, left *int) (at wordRange, ok bool, err error) {
 	for {
 		switch {
 		case !ok && *left <= 0 && len(r.groups)+len(r.found) > 0:
@@ -145,7 +169,7 @@ func (r *wordRanges) next(ctx context.Context, f *fileRows, left *int) (at place
 			return at, ok, nil
 		}
 		p := heap.Pop(&r.found).(place)
-		if ok && p.tail <= at.tail {
+		if ok && p.tail <= at.tail && (at.all || p.chunk != 0 && slices.Contains(at.chunks, p.chunk)) {
 			continue // its rows are read anyway
 		}
 		may := p.sure || r.scan == nil
@@ -155,18 +179,18 @@ func (r *wordRanges) next(ctx context.Context, f *fileRows, left *int) (at place
 				return at, false, err
 			}
 		}
-		switch {
-		case may && !ok:
-			at, ok = p, true
-		case may:
-			at.tail = p.tail
+		if may && !ok {
+			at, ok = wordRange{place: p}, true
+		}
+		if may {
+			at.join(p)
 		}
 	}
 }
 
 // due reports whether the next group has to be looked at now: it may begin
 // before the end of the range that was found, or before the first place.
-func (r *wordRanges) due(at place, ok bool) bool {
+func (r *wordRanges) due(at wordRange, ok bool) bool {
 	if len(r.groups) == 0 {
 		return false
 	}

@@ -14,6 +14,7 @@ import (
 
 	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
+	"daybook/tsdb/text"
 )
 
 // testClock is a clock that only the test moves.
@@ -299,9 +300,16 @@ func (m *model) checkFilter(all []task.Invocation) {
 		q.To = q.From + int64(m.r.IntN(40))*3600*1_000_000
 	}
 	q.Open = m.r.IntN(5) == 0
+	if len(all) > 0 && m.r.IntN(2) == 0 {
+		v := &all[m.r.IntN(len(all))]
+		q.Text, _ = text.Parse(oneOf(m.r, v.TaskID, v.TaskName, v.Args, v.Outcome.Result, "/"+v.TaskID[1:]+"/", v.TaskID[:2]+"*", v.Outcome.ExceptionMessage, "nowhere"))
+		if m.r.IntN(4) == 0 {
+			q.RootID = v.RootID
+		}
+	}
 	var want []string
 	for _, v := range all {
-		if q.Match(&v) {
+		if q.matches(&v) {
 			want = append(want, v.TaskID)
 		}
 	}
@@ -311,6 +319,9 @@ func (m *model) checkFilter(all []task.Invocation) {
 	var got []string
 	for _, v := range m.all(q) {
 		got = append(got, v.TaskID)
+	}
+	if n, err := m.db.Count(context.Background(), CountQuery{Filter: q.Filter, Text: q.Text}); err != nil || n.Total != int64(len(want)) {
+		m.failf("count of %+v: %d, %v, want %d", q, n.Total, err, len(want))
 	}
 	if !slices.Equal(got, want) {
 		m.failf("query %+v:\n got %v\nwant %v", q, got, want)
