@@ -3,6 +3,8 @@ package blocks
 import (
 	"context"
 	"database/sql/driver"
+	"maps"
+	"slices"
 
 	"daybook/tsdb/task"
 )
@@ -55,6 +57,28 @@ func (v *View) superseded(ctx context.Context) (map[task.Day]map[string]bool, er
 		out[row.day][row.id] = true
 	}
 	v.gen.superseded.Store(&out)
+	return out, nil
+}
+
+// Superseded returns the rows that are stored and not shown, for those who count
+// without looking at rows.
+func (v *View) Superseded(ctx context.Context) ([]task.Invocation, error) {
+	hide, err := v.superseded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []task.Invocation
+	for _, d := range v.gen.days {
+		ids := slices.Collect(maps.Keys(hide[d.Day]))
+		if len(ids) == 0 {
+			continue
+		}
+		rows, err := v.lookupReadable(ctx, d, wantedOf(ids))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, rows...)
+	}
 	return out, nil
 }
 

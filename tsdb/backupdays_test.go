@@ -170,3 +170,36 @@ func TestCopiesOfDays(t *testing.T) {
 		}
 	}
 }
+
+// Among copied days a row that has moved on is counted once, like it is shown
+// once, although the copy has the file that it left.
+func TestMovedIsCountedOnceInCopies(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := start(t, o)
+	defer db.Close()
+	copied := t.TempDir()
+	for _, ago := range []time.Duration{3, 2} {
+		mustAppend(t, db, finished("moves", noon.Add(-ago*24*time.Hour)), finished(fmt.Sprint("stays", ago), noon.Add(-3*24*time.Hour)))
+		if _, err := db.Cut(context.Background(), true); err != nil {
+			t.Fatal(err)
+		}
+		cpDays(t, filepath.Join(o.Dir, "days"), copied)
+		if ago == 3 {
+			if err := os.Rename(filepath.Join(copied, "2026-11-20.db"), filepath.Join(copied, "old")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, gone := range []string{"2026-11-20.2.db", "2026-11-20.2.db.sha256"} { // the day's next generation, without the row
+		if err := os.Remove(filepath.Join(copied, gone)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(filepath.Join(copied, "old"), filepath.Join(copied, "2026-11-20.db")); err != nil {
+		t.Fatal(err)
+	}
+	if got := shown(t, copied, o, false); len(got) != 2 { // moves and stays3
+		t.Errorf("%v", got)
+	}
+}

@@ -94,6 +94,9 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 	if err := s.memory(ctx); err != nil {
 		return false, err
 	}
+	if err := s.superseded(ctx, view); err != nil {
+		return false, err
+	}
 	if err := s.legacyRows(ctx, view); err != nil {
 		return false, err
 	}
@@ -274,6 +277,18 @@ func (s *summation) memory(ctx context.Context) error {
 		}
 		return v.RowTime() < s.to, nil
 	})
+}
+
+// superseded takes out, of copied days, the rows that another day has taken
+// over. Those of ids that the head holds are out already.
+func (s *summation) superseded(ctx context.Context, view *blocks.View) error {
+	rows, err := view.Superseded(ctx)
+	for i := range rows {
+		if !s.account.Holds(rows[i].TaskID) {
+			s.take(s.gone, &rows[i])
+		}
+	}
+	return err
 }
 
 // subtract takes what is gone out of what was added.
