@@ -285,9 +285,12 @@ func (c *Compactor) Quiesce(fn func() error) error {
 	return fn()
 }
 
+// Settle waits until what was replaced is deleted.
+func (c *Compactor) Settle() { c.retiring.Wait() }
+
 // Close lets go of all files. Nothing else may be running.
 func (c *Compactor) Close() error {
-	c.retiring.Wait()
+	c.Settle()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var first error

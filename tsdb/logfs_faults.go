@@ -89,7 +89,7 @@ func reported(f wal.File, path string, err error) (wal.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return reportedFile{f, path}, nil
+	return reportedFile{f, strings.TrimSuffix(path, ".tmp")}, nil // it will have that name
 }
 
 // WriteAt writes half when it fails, as a full disk does.
