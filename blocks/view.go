@@ -2,9 +2,12 @@ package blocks
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+
+	"github.com/mattn/go-sqlite3"
 )
 
 // View is one generation of the catalog, pinned: its files stay readable until
@@ -75,6 +78,29 @@ func (v *View) Failures() []error {
 		errs = append(errs, err)
 	}
 	return errs
+}
+
+// Passing returns an error that says nothing of what is in a file: it is there
+// and could not be opened, for want of a descriptor or of memory. Who must not
+// miss a row begins again later; nil if there is none such among Failures.
+func (v *View) Passing() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for path, err := range v.mu.unreadable {
+		var se sqlite3.Error
+		if !errors.As(err, &se) {
+			continue
+		}
+		switch se.Code {
+		case sqlite3.ErrCantOpen:
+			if _, gone := os.Lstat(path); gone == nil {
+				return err
+			}
+		case sqlite3.ErrNomem, sqlite3.ErrBusy, sqlite3.ErrLocked, sqlite3.ErrProtocol, sqlite3.ErrFull:
+			return err
+		}
+	}
+	return nil
 }
 
 // leaveOut records the file that an error blames, and reports whether there is

@@ -112,6 +112,9 @@ func (c *Compactor) whereStored(ctx context.Context, rows []Row) (map[string]blo
 	view := c.opts.Catalog.View()
 	defer view.Release()
 	stored, err := view.Lookup(ctx, ids)
+	if err == nil {
+		err = view.Passing() // a row that is overlooked would stay
+	}
 	if err != nil {
 		return nil, fmt.Errorf("finding the stored rows of %d invocations: %w", len(ids), err)
 	}
