@@ -1,0 +1,138 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"daybook/tsdb/task"
+)
+
+// A client reads its own acknowledged write, at once and from then on, by its id and
+// by filter, whatever is being cut, moved, parked, sealed, deleted, checkpointed, copied.
+// Each writer has its own tasks and knows exactly what they must look like.
+func TestOwnWritesAreRead(t *testing.T) {
+	c := &testClock{at: noon.Add(11 * time.Hour)} // an hour before midnight
+	o := testOptions(filepath.Join(t.TempDir(), "data"), c)
+	o.HeadMaxRecords, o.CutInterval, o.Settle, o.SealDelay = 200, 10*time.Millisecond, 0, 0
+	o.WALSync, o.RetentionTime, o.OpenTimeout = "never", 6*24*time.Hour, 1000*time.Hour
+	db := running(t, o)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	fail := func(format string, args ...any) {
+		if ctx.Err() == nil {
+			t.Errorf(format, args...)
+			cancel()
+		}
+	}
+	steps := 120
+	if testing.Short() {
+		steps = 60
+	}
+	var writers, others sync.WaitGroup
+	done := make(chan struct{})
+	for w := range 3 {
+		writers.Go(func() {
+			k := ownTasks{r: rand.New(rand.NewPCG(uint64(w), 9)), name: fmt.Sprint("own", w), want: map[string]task.Invocation{}}
+			for i := 0; i < steps && ctx.Err() == nil; i++ {
+				if err := k.step(ctx, db, c); err != nil {
+					fail("writer %d, step %d, at %s: %v", w, i, c.now(), err)
+				}
+			}
+		})
+	}
+	again := func(what string, fn func() error) {
+		others.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := fn(); err != nil {
+					fail("%s: %v", what, err)
+					return
+				}
+			}
+		})
+	}
+	again("cut and seal", func() error { _, err := db.Cut(ctx, true); return err })
+	again("park and checkpoint", func() error {
+		_, err := db.compact.Park(ctx, db.cuttable(), 20, true)
+		return errors.Join(err, db.head.Checkpoint())
+	})
+	again("retention", func() error {
+		if c.now().Before(noon.Add(20 * time.Hour)) {
+			c.add(30 * time.Second) // over midnight
+		}
+		_, err := db.compact.Retain(ctx, db.cuttable())
+		return err
+	})
+	dest := filepath.Join(t.TempDir(), "backup")
+	again("snapshot and backup", func() error {
+		_, err := db.Snapshot(ctx)
+		if err == nil {
+			_, err = Backup(ctx, BackupOptions{Dir: o.Dir, Dest: dest, Now: c.now})
+		}
+		return err
+	})
+	again("summaries", func() error {
+		_, _, err := db.Tasks(ctx, 0, noon.Add(48*time.Hour).UnixMicro(), "")
+		return err
+	})
+	writers.Wait()
+	close(done)
+	others.Wait()
+}
+
+// ownTasks are the tasks of one writer.
+type ownTasks struct {
+	r    *rand.Rand
+	name string
+	want map[string]task.Invocation
+	old  []string
+}
+
+func (k *ownTasks) step(ctx context.Context, db *DB, c *testClock) error {
+	id := fmt.Sprintf("%s-%d", k.name, len(k.old))
+	if len(k.old) > 0 && k.r.IntN(2) == 0 {
+		id = k.old[k.r.IntN(len(k.old))]
+	} else {
+		k.old = append(k.old, id)
+	}
+	e := task.Event{TaskID: id, TaskName: k.name, Worker: "w@h", Retries: task.RetriesUnknown, Args: "a",
+		State: oneOf(k.r, task.StateReceived, task.StateStarted, task.StateRetry, task.StateSuccess, task.StateFailure),
+		// Retention takes what is older than six days; that of five stays.
+		At: c.now().Add(-time.Duration(k.r.Int64N(int64(oneOf(k.r, 5*24*time.Hour, time.Second))))).UnixMicro()}
+	inv := e.Invocation()
+	if _, err := db.Append(ctx, []Record{{Invocation: e.Invocation()}}); err != nil {
+		return err
+	}
+	k.want[id] = task.Merge(k.want[id], inv)
+	for _, id := range []string{id, k.old[k.r.IntN(len(k.old))]} {
+		if err := k.read(ctx, db, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *ownTasks) read(ctx context.Context, db *DB, id string) error {
+	want := k.want[id]
+	got, err := db.Get(ctx, id)
+	if err != nil || !sameKnowledge(got, want) {
+		return fmt.Errorf("get %s: %w\n got %s\nwant %s", id, err, task.AppendJSON(nil, &got), task.AppendJSON(nil, &want))
+	}
+	q := Query{Limit: 10, Details: true}
+	q.TaskID, q.TaskNames, q.States = id, []string{k.name}, []task.State{want.State}
+	page, err := db.Select(ctx, q)
+	if err != nil || len(page.Invocations) != 1 || !sameKnowledge(page.Invocations[0], want) {
+		return fmt.Errorf("select %s: %d found, %w\nwant %s", id, len(page.Invocations), err, task.AppendJSON(nil, &want))
+	}
+	return nil
+}
