@@ -18,6 +18,7 @@ ARGS      ?=
 TESTFLAGS ?=
 FUZZTIME  ?= 10s
 CRASHFLAGS ?=
+FAULTFLAGS ?=
 BENCH     ?= .
 
 .PHONY: help
@@ -33,10 +34,10 @@ run: build ## Build, then serve on http://127.0.0.1:8365 with ./data (ARGS="--mo
 	@exec bin/daybook serve --storage.path=./data $(ARGS)
 
 .PHONY: test
-test: tools ## Run all tests, and those of blocks and tsdb again with 125 attachable files
+test: tools ## Run all tests, and those of blocks and tsdb again, the random ones shorter, with 125 attachable files
 	$(GO) test $(TESTFLAGS) ./...
 ifneq ($(ATTACHERS),)
-	CGO_CFLAGS="$(ATTACH_CFLAGS)" $(GO) test $(TESTFLAGS) $(ATTACHERS)
+	CGO_CFLAGS="$(ATTACH_CFLAGS)" $(GO) test -short $(TESTFLAGS) $(ATTACHERS)
 endif
 
 .PHONY: race
@@ -67,6 +68,10 @@ fuzz: tools ## Fuzz every Fuzz target for FUZZTIME (10s) each
 .PHONY: crash
 crash: tools ## Kill the real binary at every named point and at random moments (CRASHFLAGS="-crash.for=1h -crash.seed=7")
 	$(GO) test -tags faults -count=1 -timeout 0 -v -run '^TestCrash' $(TESTFLAGS) ./cmd/daybook $(CRASHFLAGS)
+
+.PHONY: faults
+faults: tools ## Let file operations fail, SQLite's included, and hold their order (FAULTFLAGS="-faults.all": every single one)
+	$(GO) test -tags faults -count=1 -timeout 0 -run 'TestFailEvery|TestOrder' $(TESTFLAGS) ./tsdb $(FAULTFLAGS)
 
 .PHONY: bench
 bench: build ## Measure the built daemon beside other ways to store the same, two minutes (ARGS="ingest --rows=3000000")

@@ -248,3 +248,49 @@ func FuzzLegacy(f *testing.F) {
 		}
 	})
 }
+
+// Whatever columns, types, defaults and values a legacy table has, opening and
+// reading it gives rows or an error.
+func FuzzLegacySchema(f *testing.F) {
+	f.Add("task_id TEXT PRIMARY KEY, task_name TEXT NOT NULL, state TEXT NOT NULL, received_at REAL, started_at REAL, finished_at REAL, runtime_ms REAL, worker TEXT", "'a', 'n', 'SUCCESS', 1, 2, 3, 1, 'w'", "'b', 'n', 'RETRY', NULL, 'x', 1e300, -1, x'00'")
+	f.Add("task_id, task_name, state, finished_at", "1, 2, 3, 4", "NULL, NULL, NULL, NULL")
+	f.Add("task_id BLOB, state INT, finished_at DOUBLE DEFAULT 7, worker AS (upper(task_id)) STORED, args_preview", "x'ff', 'SUCCESS', 1795000000.5, 'x'", "'', '', '', ''")
+	f.Add("finished_at INTEGER PRIMARY KEY, task_id UNIQUE COLLATE NOCASE, state CHECK (state > 0), \"we'ird\"", "1, 'a', 'FAILURE', 1", "2, 'A', 'success', 2")
+	f.Fuzz(func(t *testing.T, columns, first, second string) {
+		for _, s := range []string{columns, first, second} {
+			if strings.ContainsAny(s, ";\x00") || strings.Contains(strings.ToLower(s), "blob(") || strings.Contains(strings.ToLower(s), "select") {
+				return // more than columns and values
+			}
+		}
+		path := filepath.Join(t.TempDir(), "fuzz.db")
+		c, err := openFile(path, modeCreate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := c.script("CREATE TABLE invocations (" + columns + ")")
+		for _, values := range []string{first, second} {
+			if made == nil {
+				_ = c.script("INSERT INTO invocations VALUES (" + values + ")") // or fewer rows
+			}
+		}
+		if err := c.close(); err != nil {
+			t.Fatal(err)
+		}
+		l, err := OpenLegacy(path)
+		if err != nil {
+			return
+		}
+		ctx := context.Background()
+		for _, s := range []Select{{Details: true}, {Oldest: true, Filter: &task.Filter{TaskNames: []string{"n*"}, States: []task.State{task.StateSuccess}}}} {
+			_ = l.Select(ctx, s, func(v *task.Invocation) (bool, error) {
+				if err := task.CheckID(v.TaskID); err != nil || !v.State.Valid() {
+					t.Errorf("a row that cannot be: %+v %v", v, err)
+				}
+				return true, nil
+			})
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,9 +1,13 @@
 package api_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 
@@ -47,11 +51,38 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
+// captured are events that real workers sent, about n of them, of all parts of the
+// capture.
+func captured(f *testing.F, n int) (lines [][]byte) {
+	f.Helper()
+	file, err := os.Open("../celery/testdata/events.ndjson.gz")
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer file.Close()
+	z, err := gzip.NewReader(file)
+	if err != nil {
+		f.Fatal(err)
+	}
+	all, err := io.ReadAll(z)
+	if err != nil {
+		f.Fatal(err)
+	}
+	every := bytes.Split(bytes.TrimSpace(all), []byte("\n"))
+	for i := 0; i < len(every); i += len(every)/n + 1 {
+		lines = append(lines, every[i])
+	}
+	return lines
+}
+
 // FuzzBody wants every line of any body counted once, and good neighbours kept.
 func FuzzBody(f *testing.F) {
 	for _, s := range []string{line("a"), event("a"), "[" + event("a") + "]", "\xef\xbb\xbf{}\r\n", "[[]", `["\`, "nope\n"} {
 		f.Add(s, true)
 		f.Add(s, false)
+	}
+	for _, l := range captured(f, 12) {
+		f.Add(string(l), true)
 	}
 	f.Fuzz(func(t *testing.T, text string, events bool) {
 		store := newFake()
