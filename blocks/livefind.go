@@ -21,28 +21,38 @@ func (l *Live) Find(ctx context.Context, id string) (inv task.Invocation, ok boo
 	if !l.MayContain(hash) {
 		return inv, false, nil
 	}
-	select {
-	case <-l.closed:
-		return inv, false, ErrFileClosed
-	default:
-	}
-	var r *liveReader
-	select {
-	case r = <-l.reader:
-		defer func() { l.reader <- r }()
-	case <-l.closed:
-		return inv, false, ErrFileClosed
-	case <-ctx.Done():
-		return inv, false, ctx.Err()
-	}
-	if err := r.c.exec("BEGIN"); err != nil {
-		return inv, false, fmt.Errorf("%s: %w", l.Name(), err)
-	}
-	inv, ok, err = r.find(ctx, l, hash, id)
-	if err = errors.Join(err, r.c.exec("ROLLBACK")); err != nil {
-		return task.Invocation{}, false, fmt.Errorf("finding %q in %s: %w", id, l.Name(), err)
+	err = l.withReader(ctx, func(r *liveReader) error {
+		if err := r.c.exec("BEGIN"); err != nil {
+			return fmt.Errorf("%s: %w", l.Name(), err)
+		}
+		inv, ok, err = r.find(ctx, l, hash, id)
+		if err := errors.Join(err, r.c.exec("ROLLBACK")); err != nil {
+			return fmt.Errorf("finding %q in %s: %w", id, l.Name(), err)
+		}
+		return nil
+	})
+	if err != nil {
+		return task.Invocation{}, false, err
 	}
 	return inv, ok, nil
+}
+
+// withReader runs fn with the file's own reading connection.
+func (l *Live) withReader(ctx context.Context, fn func(*liveReader) error) error {
+	select {
+	case <-l.closed:
+		return ErrFileClosed
+	default:
+	}
+	select {
+	case r := <-l.reader:
+		defer func() { l.reader <- r }()
+		return fn(r)
+	case <-l.closed:
+		return ErrFileClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // find runs within one read transaction. Which state of the id runs it sees

@@ -31,10 +31,20 @@ func (v *View) superseded(ctx context.Context) (map[task.Day]map[string]bool, er
 	if known := v.gen.superseded.Load(); known != nil {
 		return *known, nil
 	}
+	out, err := v.supersededBy(func(d DayFiles) ([]Moved, error) { return v.movedInto(ctx, d) })
+	if err != nil {
+		return nil, err
+	}
+	v.gen.superseded.Store(&out)
+	return out, nil
+}
+
+// supersededBy is superseded by the marks that a function tells of each day.
+func (v *View) supersededBy(marks func(d DayFiles) ([]Moved, error)) (map[task.Day]map[string]bool, error) {
 	taken := map[placeOf]uint64{} // rows that were taken over, and by which cut
 	came := map[placeOf]uint64{}  // rows that came from elsewhere, and by which cut
 	for _, d := range v.gen.days {
-		moved, err := v.movedInto(ctx, d)
+		moved, err := marks(d)
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +66,6 @@ func (v *View) superseded(ctx context.Context) (map[task.Day]map[string]bool, er
 		}
 		out[row.day][row.id] = true
 	}
-	v.gen.superseded.Store(&out)
 	return out, nil
 }
 

@@ -187,6 +187,9 @@ func (m *model) check() {
 	}
 	m.checkFilter(all)
 	m.checkSums(all)
+	if m.r.IntN(6) == 0 {
+		m.checkSQL(all)
+	}
 }
 
 // checkSums compares the summaries of a random range with the rows.

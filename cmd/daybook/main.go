@@ -80,6 +80,7 @@ func newApp() (*kingpin.Application, map[string]command) {
 	add("ls", "List the blocks: kind, day, rows, bytes, oldest, newest.", &lsCommand{})
 	add("dump", "Print every invocation of days or files in ascending order, each task_id once.", &dumpCommand{})
 	add("query", "Find invocations: the filters of GET /api/v1/invocations. Asks the daemon if one answers at --url, else reads blocks and log, and says which.", &queryCommand{})
+	add("sql", "Run SQL over the view invocations of all days in range, each task_id once, today, what is not cut yet and legacy files included. Read-only.", &sqlCommand{})
 	add("analyze", "Say what fills a day or a file: rows, bytes and detail bytes by task, worker, queue and exception type; the largest invocations.", &analyzeCommand{})
 	add("verify", "Check days or files, or everything: a line per finding and what to do about it.", &verifyCommand{})
 	add("backup", "Copy the data directory, today included, beside a running daemon or without one; days that are unchanged are not copied again.", &backupCommand{})
