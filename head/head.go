@@ -102,7 +102,7 @@ type Applied struct {
 
 // Append merges invocations, in order, until one has no base or does not fit.
 // bases must name every id that Missing returned with gen; records[i] is the
-// log record of invs[i] (EncodeEvent). promised says that Promise has made room.
+// log record of invs[i] (AppendEvent), not kept. promised says that Promise has made room.
 func (h *Head) Append(invs []*task.Invocation, records [][]byte, bases map[string]Base, gen uint64, promised bool) Applied {
 	now := h.opts.Now().UnixMicro()
 	h.mu.Lock()
@@ -128,8 +128,8 @@ func (h *Head) Append(invs []*task.Invocation, records [][]byte, bases map[strin
 	return a
 }
 
-// EncodeEvent is the log record of an invocation.
-func EncodeEvent(v *task.Invocation) []byte { return encodeEvent(v) }
+// AppendEvent appends the log record of an invocation.
+func AppendEvent(dst []byte, v *task.Invocation) []byte { return appendEvent(dst, v) }
 
 // Wait returns when everything up to a ticket is durable by the log's policy.
 func (h *Head) Wait(t wal.Ticket) error { return h.log.Wait(t) }

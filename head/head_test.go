@@ -63,7 +63,7 @@ func event(id string, s task.State, at int64) *task.Invocation {
 func add(t testing.TB, h *Head, v *task.Invocation, b Base) Applied {
 	t.Helper()
 	_, gen := h.Missing(nil)
-	a := h.Append([]*task.Invocation{v}, [][]byte{EncodeEvent(v)}, map[string]Base{v.TaskID: b}, gen, false)
+	a := h.Append([]*task.Invocation{v}, [][]byte{AppendEvent(nil, v)}, map[string]Base{v.TaskID: b}, gen, false)
 	if a.N == 1 {
 		if err := h.Wait(a.Ticket); err != nil {
 			t.Fatal(err)
@@ -325,14 +325,14 @@ func TestStaleBaseIsRefused(t *testing.T) {
 	cut := h.BeginCut(0, h.Idle(1), true)
 	h.FinishCut(cut, Stored)
 	v := event("x", task.StateSuccess, at+1)
-	a := h.Append([]*task.Invocation{v}, [][]byte{EncodeEvent(v)}, map[string]Base{"x": {}}, gen, false)
+	a := h.Append([]*task.Invocation{v}, [][]byte{AppendEvent(nil, v)}, map[string]Base{"x": {}}, gen, false)
 	if a.N != 0 || !a.Unresolved {
 		t.Fatalf("%+v", a)
 	}
 }
 
 func FuzzDecodeRecord(f *testing.F) {
-	f.Add(EncodeEvent(event("x", task.StateSuccess, 5)))
+	f.Add(AppendEvent(nil, event("x", task.StateSuccess, 5)))
 	f.Add(encodeCut(7, 20_000, []string{"22c5a64c-6072-4dac-8c85-17988df61611", "text"}))
 	f.Add(encodeDrop([]string{"a", "b"}))
 	f.Add(encodeGap(task.Gap{Source: "head", Cause: "dropped", From: 1, To: 2, Count: 3}))

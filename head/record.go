@@ -22,8 +22,8 @@ const Parked task.Day = -1
 
 var errRecord = errors.New("not a log record")
 
-func encodeEvent(v *task.Invocation) []byte {
-	return task.AppendBinary([]byte{kindEvent}, v)
+func appendEvent(dst []byte, v *task.Invocation) []byte {
+	return task.AppendBinary(append(dst, kindEvent), v)
 }
 
 func encodeIDs(dst []byte, ids []string) []byte {

@@ -104,10 +104,9 @@ func (db *DB) Append(ctx context.Context, recs []Record) (Appended, error) {
 	if err != nil || len(invs) == 0 {
 		return out, err
 	}
-	records := make([][]byte, len(invs))
-	for i, v := range invs {
-		records[i] = head.EncodeEvent(v)
-	}
+	e := encode(invs)
+	defer e.giveBack()
+	records := e.records
 	if err := db.heed(ctx, len(records)); err != nil {
 		return Appended{}, err
 	}
@@ -332,7 +331,8 @@ func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.B
 			}
 			where[id] = r.Where
 		}
-		if p, ok := parked[id]; ok {
+		if known, ok := parked[id]; ok {
+			p := known // allocated only here: most ids are new
 			b.Parked = true
 			if b.Inv != nil {
 				p.Merge(b.Inv)

@@ -108,7 +108,7 @@ func (s *headState) writeLog(ctx context.Context, dir string, o head.Options) (e
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.add(head.EncodeEvent(v)); err != nil {
+		if err := w.add(head.AppendEvent(nil, v)); err != nil {
 			return err
 		}
 	}

@@ -260,7 +260,7 @@ func (db *DB) giveUpParked(ctx context.Context) error {
 	invs := make([]*task.Invocation, len(old))
 	records := make([][]byte, len(old))
 	for i := range old {
-		invs[i], records[i] = &old[i], head.EncodeEvent(&old[i])
+		invs[i], records[i] = &old[i], head.AppendEvent(nil, &old[i])
 	}
 	// Only as many as fit: this is the cutter, which nobody makes room for.
 	bases, gen, err := db.resolve(ctx, invs)

@@ -27,9 +27,9 @@ type wireInvocation struct {
 	RuntimeMS        *float64         `json:"runtime_ms"`
 	Worker           string           `json:"worker"`
 	Queue            string           `json:"queue"`
-	Args             json.RawMessage  `json:"args"`
-	Kwargs           json.RawMessage  `json:"kwargs"`
-	Result           json.RawMessage  `json:"result"`
+	Args             wireText         `json:"args"`
+	Kwargs           wireText         `json:"kwargs"`
+	Result           wireText         `json:"result"`
 	ExceptionType    string           `json:"exception_type"`
 	ExceptionMessage string           `json:"exception_message"`
 	Traceback        string           `json:"traceback"`
@@ -56,14 +56,18 @@ type wireTransition struct {
 // error says what is wrong with the line; ErrNoTime comes with a usable
 // Invocation.
 func ParseJSON(line []byte) (Invocation, error) {
-	var w wireInvocation
-	if err := json.Unmarshal(line, &w); err != nil {
-		return Invocation{}, jsonError(err)
-	}
-	if err := CheckID(w.TaskID); err != nil {
-		return Invocation{}, err
-	}
-	return w.invocation()
+	var p Parser
+	var v Invocation
+	err := p.Parse(line, &v)
+	return v, err
+}
+
+// wireText is a JSON string's content, or any other value as compact text.
+type wireText string
+
+func (t *wireText) UnmarshalJSON(raw []byte) error {
+	*t = wireText(jsonText(raw))
+	return nil
 }
 
 // jsonError says what is wrong without the names of Go types.
@@ -78,37 +82,42 @@ func jsonError(err error) error {
 	return fmt.Errorf("not valid JSON: %w", err)
 }
 
-func (w *wireInvocation) invocation() (Invocation, error) {
-	v := Invocation{TaskID: w.TaskID, TaskName: w.TaskName, Queue: w.Queue, RootID: w.RootID, ParentID: w.ParentID}
-	var finished, updated int64
-	for _, t := range []struct {
-		name string
-		raw  json.RawMessage
-		to   *int64
-	}{
-		{"sent_at", w.SentAt, &v.SentAt}, {"received_at", w.ReceivedAt, &v.ReceivedAt}, {"started_at", w.StartedAt, &v.StartedAt},
-		{"finished_at", w.FinishedAt, &finished}, {"updated_at", w.UpdatedAt, &updated}, {"eta", w.ETA, &v.ETA}, {"expires", w.Expires, &v.Expires},
-	} {
-		us, err := parseTimeValue(t.raw)
-		if err != nil {
-			return Invocation{}, fmt.Errorf("%s: %w", t.name, err)
+// wireTimes are the names of the times, in the order of wireInvocation.times.
+var wireTimes = [...]string{"sent_at", "received_at", "started_at", "finished_at", "updated_at", "eta", "expires"}
+
+func (w *wireInvocation) times() (at [len(wireTimes)]int64, err error) {
+	for i, raw := range [len(wireTimes)]json.RawMessage{w.SentAt, w.ReceivedAt, w.StartedAt, w.FinishedAt, w.UpdatedAt, w.ETA, w.Expires} {
+		if at[i], err = parseTimeValue(raw); err != nil {
+			return at, fmt.Errorf("%s: %w", wireTimes[i], err)
 		}
-		*t.to = us
 	}
+	return at, nil
+}
+
+// invocation makes v what the line says. With an error other than ErrNoTime v
+// is of no use.
+func (w *wireInvocation) invocation(v *Invocation) error {
+	*v = Invocation{TaskID: w.TaskID, TaskName: w.TaskName, Queue: w.Queue, RootID: w.RootID, ParentID: w.ParentID}
+	at, err := w.times()
+	if err != nil {
+		return err
+	}
+	finished, updated := at[3], at[4]
+	v.SentAt, v.ReceivedAt, v.StartedAt, v.ETA, v.Expires = at[0], at[1], at[2], at[5], at[6]
 	retries, err := parseRetries(w.Retries)
 	if err != nil {
-		return Invocation{}, err
+		return err
 	}
 	v.Retries = max(retries, 0)
 	v.QueueRank, v.ArgsRank, v.KwargsRank = v.Retries, v.Retries, v.Retries
 	if w.RuntimeMS != nil {
 		us := math.Round(*w.RuntimeMS * 1000)
 		if !(us >= 0 && us <= MaxMicros) {
-			return Invocation{}, errors.New("runtime_ms: not a plausible duration")
+			return errors.New("runtime_ms: not a plausible duration")
 		}
 		v.Outcome.HasRuntime, v.Outcome.Runtime = true, int64(us)
 	}
-	v.Args, v.Kwargs, v.Outcome.Result = jsonText(w.Args), jsonText(w.Kwargs), jsonText(w.Result)
+	v.Args, v.Kwargs, v.Outcome.Result = string(w.Args), string(w.Kwargs), string(w.Result)
 	v.Outcome.ExceptionType, v.Outcome.ExceptionMessage, v.Outcome.Traceback = w.ExceptionType, w.ExceptionMessage, w.Traceback
 	for _, name := range w.Truncated {
 		for _, f := range fieldNames {
@@ -117,10 +126,10 @@ func (w *wireInvocation) invocation() (Invocation, error) {
 			}
 		}
 	}
-	if err := w.transitions(&v); err != nil {
-		return Invocation{}, err
+	if err := w.transitions(v); err != nil {
+		return err
 	}
-	return v, w.place(&v, retries, finished, updated)
+	return w.place(v, retries, finished, updated)
 }
 
 // transitions reads the steps that the line lists.
@@ -176,8 +185,11 @@ func (w *wireInvocation) place(v *Invocation, retries int32, finished, updated i
 	case retryAt != 0: // running again: the exception shown is that of the last retry
 		v.Outcome.State, v.Outcome.At = StateRetry, retryAt
 	}
-	listed := Invocation{Transitions: canonicalTransitions(append([]Transition(nil), v.Transitions...))}
-	listed.derive()
+	var listed Invocation
+	if len(v.Transitions) > 0 {
+		listed.Transitions = canonicalTransitions(append([]Transition(nil), v.Transitions...))
+		listed.derive()
+	}
 	says := len(v.Transitions) > 0 && listed.State == state && (listed.FinishedAt == at || !state.Finished())
 	switch {
 	case state != StateUnknown && !says:

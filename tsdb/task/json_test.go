@@ -3,6 +3,7 @@ package task
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -149,10 +150,90 @@ func TestDecodeBinaryNeverPanics(t *testing.T) {
 	}
 }
 
+// parseSlowly is Parse by encoding/json alone.
+func parseSlowly(line []byte) (Invocation, error) {
+	var w wireInvocation
+	if err := json.Unmarshal(line, &w); err != nil {
+		return Invocation{}, jsonError(err)
+	}
+	if err := CheckID(w.TaskID); err != nil {
+		return Invocation{}, err
+	}
+	var v Invocation
+	err := w.invocation(&v)
+	return v, err
+}
+
+// requireScanned checks that a line means to the scanner what it means to
+// encoding/json. It reports whether the scanner took it.
+func requireScanned(t *testing.T, p *Parser, line []byte) bool {
+	t.Helper()
+	want, wantErr := parseSlowly(line)
+	var got Invocation
+	err := p.Parse(line, &got)
+	if wantErr != nil && !errors.Is(wantErr, ErrNoTime) {
+		got, want = Invocation{}, Invocation{}
+	}
+	if fmt.Sprint(err) != fmt.Sprint(wantErr) || string(AppendBinary(nil, &got)) != string(AppendBinary(nil, &want)) || got.Truncated != want.Truncated {
+		t.Fatalf("%q:\n%+v %v\n%+v %v", line, got, err, want, wantErr)
+	}
+	return p.scan(line, &wireInvocation{})
+}
+
+// TestScannedLines compares the scanner with encoding/json on lines that are
+// ordinary, on such with something changed, and on those that it must leave.
+func TestScannedLines(t *testing.T) {
+	var p Parser
+	for _, line := range []string{
+		`{"task_id":"a","updated_at":5}`, ` { "task_id" : "a" , "finished_at" : 5.25 } `, `{}`,
+		`{"task_id":"a","task_name":"n","state":"FAILURE","sent_at":"2026-11-23T10:00:00Z","finished_at":1.5e9,"runtime_ms":1.25e2,"worker":"w","queue":"q","args":"(1,)","kwargs":"{}","result":null,"exception_type":"E","exception_message":"m","traceback":"t\n\"\u00e9\ud83d\ude00\ud800","retries":3,"root_id":"a","parent_id":"b","eta":null,"expires":7,"other":"x","also":-1.5}`,
+		`{"task_id":"a","updated_at":5,"args":"` + strings.Repeat("é", 200) + `","root_id":"a"}`,
+		"{\"task_id\":\"a\",\"updated_at\":5,\"queue\":\"bad \xff\xc3\"}",
+	} {
+		if !requireScanned(t, &p, []byte(line)) {
+			t.Errorf("%s: left to encoding/json", line)
+		}
+	}
+	for _, line := range []string{
+		``, `null`, `[]`, `{`, `{"task_id"}`, `{"task_id":"a"`, `{"task_id":"a",}`, `{"task_id":"a"}x`, `{"task_id":"a" "b":1}`,
+		`{"task_id":"a","task_id":"b","updated_at":5}`, `{"Task_ID":"a","updated_at":5}`, `{"task_id":"a","updated_at":5,"ar\u0067s":"x"}`, `{"tas\u212A_id":"a"}`, `{"tasK_id":"a","updated_at":5}`,
+		`{"task_id":5}`, `{"task_id":"a","updated_at":{}}`, `{"task_id":"a","updated_at":true}`, `{"task_id":"a","updated_at":05}`, `{"task_id":"a","updated_at":5.}`, `{"task_id":"a","updated_at":1e}`,
+		`{"task_id":"a","updated_at":5,"retries":1.0}`, `{"task_id":"a","updated_at":5,"retries":"1"}`, `{"task_id":"a","updated_at":5,"retries":99999999999999999999}`,
+		`{"task_id":"a","updated_at":5,"runtime_ms":1e999}`, `{"task_id":"a","updated_at":5,"args":[1]}`, `{"task_id":"a","updated_at":5,"args":"\x"}`, `{"task_id":"a","updated_at":5,"args":"\u12"}`,
+		"{\"task_id\":\"a\",\"updated_at\":5,\"args\":\"\x01\"}", `{"task_id":"a","updated_at":5,"other":{"a":1}}`, `{"task_id":"a","updated_at":5,"other":}`, `{"task_id":"a","updated_at":"5\n"}`,
+		`{"task_id":"a","updated_at":5,"given_up":true}`, `{"task_id":"a","updated_at":5,"args":"` + strings.Repeat("x", MaxText+1) + `"}`, `{"task_id":"a","updated_at":5,"queue":"` + strings.Repeat("é", MaxName) + `"}`,
+	} {
+		if requireScanned(t, &p, []byte(line)) {
+			t.Errorf("%.80s: not left to encoding/json", line)
+		}
+	}
+	r := rand.New(rand.NewPCG(21, 22))
+	scanned := 0
+	for range rounds(20_000) {
+		v := randomInvocation(t, r)
+		line := AppendJSON(nil, &v)
+		if i := strings.Index(string(line), `,"transitions"`); i > 0 && r.IntN(4) > 0 {
+			line = append(line[:i], '}')
+		}
+		if r.IntN(2) == 0 {
+			const odd = "\"\\{}[]:,0ek\x00 u\xff"
+			line[r.IntN(len(line))] = odd[r.IntN(len(odd))]
+		}
+		if requireScanned(t, &p, line) {
+			scanned++
+		}
+	}
+	if scanned < rounds(20_000)/4 {
+		t.Errorf("only %d lines were scanned", scanned)
+	}
+}
+
 func FuzzParseJSON(f *testing.F) {
 	f.Add([]byte(`{"task_id":"a","finished_at":5,"exception_type":"E","transitions":[{"state":"STARTED","at":3}]}`))
 	f.Add([]byte(`{"task_id":"a","state":"RETRY","updated_at":"2026-11-23T10:00:00Z","retries":3,"given_up":true}`))
+	f.Add([]byte(`{"task_id":"a","task_name":"n","finished_at":5.25,"worker":"w","args":"(1,)","result":"\u00e9\ud83d\ude00","runtime_ms":1.5,"root_id":"a","x":-1}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
+		requireScanned(t, &Parser{}, line)
 		v, err := ParseJSON(line)
 		if err != nil {
 			return
@@ -207,4 +288,27 @@ func TestPackID(t *testing.T) {
 			t.Errorf("%q packed", s)
 		}
 	}
+}
+
+// BenchmarkParse reads a line as clients post it.
+func BenchmarkParse(b *testing.B) {
+	line := []byte(`{"task_id":"6f1c1b0e-0000-4000-8000-000000000001","task_name":"shop.module_3.tasks.task_14","state":"SUCCESS","sent_at":1795435199.912345,"received_at":1795435199.923456,"started_at":1795435199.934567,"worker":"celery@shop-worker-117","queue":"queue-2","args":"(402193, 'bacadafa@example.com', 42)","kwargs":"{'order_id': 4021938, 'customer': 'gahajaka', 'amount': 421.17, 'currency': 'EUR', 'trace': '0a1b2c3d'}","finished_at":1795435200.123456,"runtime_ms":188.889,"result":"None","root_id":"6f1c1b0e-0000-4000-8000-000000000001"}`)
+	b.Run("scanned", func(b *testing.B) {
+		var p Parser
+		var v Invocation
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := p.Parse(line, &v); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encoding-json", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := parseSlowly(line); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

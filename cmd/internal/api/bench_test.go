@@ -1,13 +1,19 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"daybook/cmd/internal/api"
 	"daybook/tsdb"
+	"daybook/tsdb/load"
 	"daybook/tsdb/task"
 )
 
@@ -55,4 +61,53 @@ func BenchmarkList(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkIngest takes the reference load in, from the body to what is logged
+// and fsynced, in requests of 500 lines; nothing is cut meanwhile. One op is a
+// request; allocs/inv is the figure that docs/performance.md quotes.
+func BenchmarkIngest(b *testing.B) {
+	o := tsdb.DefaultOptions()
+	o.Dir, o.CutInterval, o.HeadMaxRecords, o.HeadMaxBytes = b.TempDir(), time.Hour, 1<<30, 1<<40
+	db, err := tsdb.Open(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- db.Run(ctx) }()
+	b.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-done, db.Close()); err != nil {
+			b.Error(err)
+		}
+	})
+	for !db.Ready().Ready {
+		runtime.Gosched()
+	}
+	const lines = 500
+	h := newAPI(db, func(c *api.Config) { c.Now = time.Now })
+	load := load.NewPool(1, 5000, false).Lines(1)
+	var body []byte
+	var before, after runtime.MemStats
+	var mallocs uint64
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		body = load.Append(body[:0], lines, time.Now().UnixMicro())
+		r := httptest.NewRequest("POST", "/api/v1/invocations", bytes.NewReader(body))
+		w := httptest.NewRecorder()
+		runtime.ReadMemStats(&before)
+		b.StartTimer()
+		h.ServeHTTP(w, r)
+		b.StopTimer()
+		runtime.ReadMemStats(&after)
+		mallocs += after.Mallocs - before.Mallocs
+		if w.Code != 200 || !strings.HasPrefix(w.Body.String(), `{"accepted":500,`) {
+			b.Fatal(w.Body)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(mallocs)/float64(b.N*lines), "allocs/inv")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*lines), "ns/inv")
 }

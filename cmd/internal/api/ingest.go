@@ -9,36 +9,40 @@ import (
 )
 
 // recordOf makes a record of one piece of a body. ignored ones are none.
-type recordOf func(piece []byte) (rec tsdb.Record, ignored bool, err error)
+type recordOf func(piece []byte, rec *tsdb.Record) (ignored bool, err error)
 
 func (a *API) postInvocations(w http.ResponseWriter, r *http.Request, _ string) error {
-	return a.ingest(w, r, false, func(line []byte) (rec tsdb.Record, ignored bool, err error) {
-		rec.Invocation, err = task.ParseJSON(line)
+	space := takeSpace()
+	defer space.giveBack()
+	return a.ingest(w, r, false, space, func(line []byte, rec *tsdb.Record) (ignored bool, err error) {
+		err = space.lines.Parse(line, &rec.Invocation)
 		if errors.Is(err, task.ErrNoTime) {
 			rec.NoTime, err = true, nil
 		}
 		if err == nil {
 			a.Redact(&rec.Invocation)
 		}
-		return rec, false, err
+		return false, err
 	})
 }
 
 func (a *API) postEvents(w http.ResponseWriter, r *http.Request, _ string) error {
+	space := takeSpace()
+	defer space.giveBack()
 	parse := a.NewEventParser()
-	return a.ingest(w, r, true, func(line []byte) (rec tsdb.Record, ignored bool, err error) {
+	return a.ingest(w, r, true, space, func(line []byte, rec *tsdb.Record) (ignored bool, err error) {
 		ev, ignored, err := parse(line)
 		if err == nil && !ignored {
 			rec.Invocation = ev.Invocation()
 			a.Redact(&rec.Invocation)
 		}
-		return rec, ignored, err
+		return ignored, err
 	})
 }
 
 // ingest takes a body in. Nothing is stored before all of it was read, unless
 // it is more than the memory to be had and the store takes requests in parts.
-func (a *API) ingest(w http.ResponseWriter, r *http.Request, arrays bool, parse recordOf) error {
+func (a *API) ingest(w http.ResponseWriter, r *http.Request, arrays bool, space *space, parse recordOf) error {
 	if _, err := parameters(r, nil); err != nil {
 		return err
 	}
@@ -49,7 +53,7 @@ func (a *API) ingest(w http.ResponseWriter, r *http.Request, arrays bool, parse 
 	if err != nil {
 		return err
 	}
-	in := intake{api: a, ctx: r.Context(), parse: parse, memory: loans{store: a.Store}}
+	in := intake{api: a, ctx: r.Context(), parse: parse, space: space, memory: loans{store: a.Store}}
 	defer func() { in.memory.giveBack(in.memory.borrowed) }()
 	err = in.read(b, arrays)
 	b.close(err == nil)

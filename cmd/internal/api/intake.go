@@ -22,14 +22,13 @@ const (
 
 // intake is one request that writes, on its way from lines to records.
 type intake struct {
-	api     *API
-	ctx     context.Context
-	parse   recordOf
-	recs    []tsdb.Record
-	numbers []int // of the line that each record came from
-	unread  int   // lines that did not become a record
-	res     result
-	memory  loans
+	api   *API
+	ctx   context.Context
+	parse recordOf
+	*space
+	unread int // lines that did not become a record
+	res    result
+	memory loans
 }
 
 // read turns the body's lines into records. Its error ends the request.
@@ -37,14 +36,20 @@ func (in *intake) read(b *body, arrays bool) error {
 	if err := in.memory.borrow(2 * readBuffer); err != nil {
 		return err
 	}
-	r := newReader(b)
+	r := begin(in.body, b)
 	var src source = &lineSource{r: r, long: pieceBuffer{borrow: in.memory.borrow}}
 	if arrays && beginsArray(r) {
 		src = &arraySource{r: r, buf: pieceBuffer{borrow: in.memory.borrow}}
 	}
 	for {
 		piece, err := src.next()
-		var unusable pieceError
+		if err == nil {
+			if err := in.take(src, piece); err != nil {
+				return err
+			}
+			continue
+		}
+		var unusable pieceError // allocated only here
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
@@ -52,14 +57,10 @@ func (in *intake) read(b *body, arrays bool) error {
 			return in.ctx.Err()
 		case errors.As(err, &unusable):
 			in.refuse(src.number(), unusable)
-			continue
 		case errors.Is(err, errMemory):
 			return err
-		case err != nil:
+		default:
 			return in.cutShort(in.api.bodyError(err))
-		}
-		if err := in.take(src, piece); err != nil {
-			return err
 		}
 	}
 }
@@ -79,7 +80,13 @@ func (in *intake) cutShort(err error) error {
 
 // take makes a record of one piece. Its error is the store's.
 func (in *intake) take(src source, piece []byte) error {
-	rec, ignored, err := in.parse(piece)
+	// Made in its place: a record is half a kilobyte.
+	n := len(in.recs)
+	in.recs = append(in.recs, tsdb.Record{})
+	ignored, err := in.parse(piece, &in.recs[n])
+	if err != nil || ignored {
+		in.recs = in.recs[:n]
+	}
 	switch {
 	case err != nil:
 		if src.unfinished() {
@@ -91,10 +98,9 @@ func (in *intake) take(src source, piece []byte) error {
 		in.res.ignored++
 		return nil
 	}
-	if err := in.borrowFor(rec.Size()); err != nil {
+	if err := in.borrowFor(n); err != nil {
 		return err
 	}
-	in.recs = append(in.recs, rec)
 	in.numbers = append(in.numbers, src.number())
 	return nil
 }
@@ -104,17 +110,21 @@ func (in *intake) refuse(line int, err error) {
 	in.res.refuse(line, err)
 }
 
-// borrowFor borrows memory for a record, and if there is none and the store
-// takes requests in parts, stores what has gathered first, unless that is so
-// little that the request had better be refused whole.
-func (in *intake) borrowFor(bytes int64) error {
+// borrowFor borrows memory for record n, the newest, and if there is none and
+// the store takes requests in parts, stores what has gathered before it first,
+// unless that is so little that the request had better be refused whole.
+func (in *intake) borrowFor(n int) error {
+	bytes := in.recs[n].Size()
 	err := in.memory.borrow(bytes)
-	if !errors.Is(err, tsdb.ErrOverloaded) || in.api.WholeRequests || len(in.recs) == 0 || in.memory.borrowed < in.api.SmallRequest {
+	if !errors.Is(err, tsdb.ErrOverloaded) || in.api.WholeRequests || n == 0 || in.memory.borrowed < in.api.SmallRequest {
 		return err
 	}
+	newest := in.recs[n]
+	in.recs = in.recs[:n]
 	if err := in.store(); err != nil {
 		return err
 	}
+	in.recs = append(in.recs, newest)
 	return in.memory.borrow(bytes)
 }
 

@@ -40,9 +40,9 @@ const readBuffer = 16 << 10
 // blank is what JSON takes for white space.
 const blank = " \t\r\n"
 
-// newReader begins a body, behind its byte order mark.
-func newReader(r io.Reader) *bufio.Reader {
-	br := bufio.NewReaderSize(r, readBuffer)
+// begin begins a body, behind its byte order mark.
+func begin(br *bufio.Reader, r io.Reader) *bufio.Reader {
+	br.Reset(r)
 	if head, _ := br.Peek(len(byteOrderMark)); bytes.Equal(head, byteOrderMark) {
 		_, _ = br.Discard(len(byteOrderMark)) // was peeked
 	}
