@@ -19,11 +19,12 @@ var (
 	seriesParams = map[string]string{"from": "from", "to": "to", "step": "step"}
 )
 
-// span reads from and to; by default the last 24 hours.
+// span reads from and to; by default the last 24 hours, to the end of the
+// present minute: part of one would be read row by row, not from rollups.
 func (p *reader) span() (from, to int64) {
 	from, to = p.FromTime(), p.Moment("to")
 	if p.One("to") == "" {
-		to = p.Now.UnixMicro() + 1
+		to = rollup.Minute.Start(p.Now.UnixMicro()) + rollup.Minute.Micros()
 	}
 	if p.One("from") == "" {
 		from = max(to-dayMicros, 0)
