@@ -85,7 +85,7 @@ func (in *intake) take(src source, piece []byte) error {
 	in.recs = append(in.recs, tsdb.Record{})
 	ignored, err := in.parse(piece, &in.recs[n])
 	if err != nil || ignored {
-		in.recs = in.recs[:n]
+		in.drop(n)
 	}
 	switch {
 	case err != nil:
@@ -110,6 +110,13 @@ func (in *intake) refuse(line int, err error) {
 	in.res.refuse(line, err)
 }
 
+// drop takes record n, the newest, back. What is beyond the length is always
+// zero: see space.
+func (in *intake) drop(n int) {
+	in.recs[n] = tsdb.Record{}
+	in.recs = in.recs[:n]
+}
+
 // borrowFor borrows memory for record n, the newest, and if there is none and
 // the store takes requests in parts, stores what has gathered before it first,
 // unless that is so little that the request had better be refused whole.
@@ -120,7 +127,7 @@ func (in *intake) borrowFor(n int) error {
 		return err
 	}
 	newest := in.recs[n]
-	in.recs = in.recs[:n]
+	in.drop(n)
 	if err := in.store(); err != nil {
 		return err
 	}

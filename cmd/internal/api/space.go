@@ -36,7 +36,7 @@ func (s *space) giveBack() {
 	if cap(s.recs) > spareRecords {
 		s.recs, s.numbers = nil, nil
 	}
-	clear(s.recs[:cap(s.recs)])
+	clear(s.recs) // beyond the length they are zero
 	s.recs, s.numbers = s.recs[:0], s.numbers[:0]
 	s.lines.Forget()
 	spaces.Put(s)
