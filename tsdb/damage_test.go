@@ -131,7 +131,7 @@ func TestDamage(t *testing.T) {
 	files, bodies[legacy] = append(files, legacy), old
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, 3))
-	rounds := 5
+	rounds := 3
 	if testing.Short() {
 		rounds = 1
 	}
