@@ -55,7 +55,7 @@ fuzz: tools ## Fuzz every Fuzz target for FUZZTIME (10s) each
 	echo "$$list" | while read -r dir name; do \
 		echo "fuzz ./$$dir $$name $(FUZZTIME)"; \
 		for try in 1 2; do \
-			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$dir" >"$$log" 2>&1 </dev/null && break; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "./$$dir" >"$$log" 2>&1 </dev/null && break; \
 			if [ $$try = 2 ] || grep -q 'Failing input' "$$log" || \
 				! grep -qE '^ +context deadline exceeded$$' "$$log"; then \
 				cat "$$log"; exit 1; \
