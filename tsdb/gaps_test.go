@@ -279,3 +279,30 @@ func TestDropsAreOneGap(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 }
+
+// A daemon that is killed before it is ready does not hide how long none ran.
+func TestDowntimeOutlivesAFailedStart(t *testing.T) {
+	c := &testClock{at: time.Now()}
+	o := testOptions(t.TempDir(), c)
+	db := start(t, o)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	seen := c.now().Add(-time.Hour).Truncate(time.Second)
+	if err := os.Chtimes(filepath.Join(o.Dir, "LOCK"), seen, seen); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		db, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.crash(t)
+	}
+	db = start(t, o)
+	defer db.Close()
+	db.noteDowntime()
+	if got := db.gaps(0, 0); len(got) != 1 || got[0].From != seen.UnixMicro() || got[0].To != c.now().UnixMicro() {
+		t.Fatalf("%+v", got)
+	}
+}

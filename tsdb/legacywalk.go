@@ -14,12 +14,14 @@ import (
 type legacySource struct {
 	next func() (*task.Invocation, bool)
 	stop func()
-	row  *task.Invocation // the next; nil at the end
-	name string           // of the file
+	row  *task.Invocation // the next; nil at the end, and before it is opened
+	open bool
+	edge int64  // row time that no row of it comes before, in the query's direction
+	name string // of the file
 	err  error
 }
 
-// openLegacySources begins to read the legacy files that overlap with a query.
+// openLegacySources prepares to read the legacy files that overlap with a query.
 // hidden says which ids something newer is known of.
 func (db *DB) openLegacySources(ctx context.Context, files []*legacyFile, q *Query, hint int, hidden func(id string) bool) []*legacySource {
 	var out []*legacySource
@@ -27,7 +29,10 @@ func (db *DB) openLegacySources(ctx context.Context, files []*legacyFile, q *Que
 		if q.Open || q.OpenBefore != 0 || f.newest < q.From || q.To != 0 && f.oldest >= q.To {
 			continue
 		}
-		s := &legacySource{name: f.Name()}
+		s := &legacySource{name: f.Name(), edge: f.newest + legacySlack}
+		if q.Oldest {
+			s.edge = f.oldest - legacySlack
+		}
 		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Limit: 0, Details: q.Details || q.Text != nil,
 			Skip: func(id string, _ uint64) bool { return hidden(id) }}
 		rows := func(yield func(*task.Invocation) bool) {
@@ -40,13 +45,24 @@ func (db *DB) openLegacySources(ctx context.Context, files []*legacyFile, q *Que
 			}
 		}
 		s.next, s.stop = iter.Pull(iter.Seq[*task.Invocation](rows))
-		s.advance()
 		out = append(out, s)
 	}
 	return out
 }
 
+// legacySlack is for row times that a legacy file has as floating point.
+const legacySlack = 1_000_000
+
+// reach opens the file if a row of it may come before row, nil being the end:
+// its first match may be far away, and a page that is full before need not know.
+func (s *legacySource) reach(row *task.Key, oldest bool) {
+	if !s.open && (row == nil || oldest && s.edge <= row.At || !oldest && s.edge >= row.At) {
+		s.advance()
+	}
+}
+
 func (s *legacySource) advance() {
+	s.open = true
 	row, ok := s.next()
 	if !ok {
 		row = nil

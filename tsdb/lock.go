@@ -39,6 +39,11 @@ func lockDir(dir string) (*dirLock, error) {
 	if err == nil {
 		_, err = f.WriteAt([]byte(fmt.Sprintf("%-20d\n", os.Getpid())), 0)
 	}
+	if err == nil && !l.lastSeen.IsZero() {
+		// Whoever is killed before it is ready has not noted how long nobody ran.
+		// Who does not own the file may not, and starts all the same.
+		_ = os.Chtimes(path, l.lastSeen, l.lastSeen)
+	}
 	// A full disk is no reason not to start: the number is a courtesy.
 	if err != nil && !errors.Is(err, syscall.ENOSPC) {
 		return nil, errors.Join(fmt.Errorf("writing %s: %w", path, err), f.Close())

@@ -97,7 +97,7 @@ func (m *model) append() {
 		}
 		e := task.Event{TaskID: fmt.Sprint("task-", m.r.IntN(40)), State: task.States[m.r.IntN(len(task.States))], At: at,
 			Worker: fmt.Sprint("celery@host-", m.r.IntN(2)), TaskName: fmt.Sprint("name", m.r.IntN(3)), Retries: task.RetriesUnknown,
-			Args: strings.Repeat("x", m.r.IntN(50)), Result: "r", ExceptionType: "E",
+			Args: strings.Repeat("x", m.r.IntN(50)), Result: "r", ExceptionType: "E", Queue: oneOf(m.r, "", "q"), RootID: oneOf(m.r, "", "r"),
 			HasRuntime: m.r.IntN(4) > 0, Runtime: m.r.Int64N(1 << (1 + m.r.IntN(30)))}
 		recs[i] = Record{Invocation: e.Invocation()}
 	}
@@ -186,6 +186,7 @@ func (m *model) check() {
 		m.failf("%d rows are counted, %d are there", rows, len(seen))
 	}
 	m.checkFilter(all)
+	m.checkCount(all)
 	m.checkSums(all)
 	if m.r.IntN(6) == 0 {
 		m.checkSQL(all)
@@ -309,6 +310,9 @@ func (m *model) checkFilter(all []task.Invocation) {
 		if m.r.IntN(4) == 0 {
 			q.RootID = v.RootID
 		}
+	}
+	if m.r.IntN(5) == 0 {
+		q.OpenBefore = m.c.now().Add(-time.Duration(m.r.IntN(40)) * time.Hour).UnixMicro()
 	}
 	var want []string
 	for _, v := range all {

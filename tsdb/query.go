@@ -149,7 +149,7 @@ func (db *DB) memoryRows(ctx context.Context, q *Query, snap *head.Snapshot, hin
 	if parked == nil || !mayBeOpen(&q.Filter) {
 		return rows, nil
 	}
-	n := 0
+	n, size := 0, int64(0)
 	err := parked.Scan(ctx, q.After, q.Oldest, func(v *task.Invocation) (bool, error) {
 		if outOfRange(q, v.RowTime()) {
 			return false, nil
@@ -160,7 +160,10 @@ func (db *DB) memoryRows(ctx context.Context, q *Query, snap *head.Snapshot, hin
 				row.Args, row.Kwargs, row.Outcome.Result, row.Outcome.ExceptionMessage, row.Outcome.Traceback = "", "", "", "", ""
 			}
 			rows = append(rows, &row)
-			n++
+			if n++; hint > 0 && size > maxPageBytes {
+				return false, nil // the page is full before it, and knows that there is more
+			}
+			size += row.Size()
 		}
 		return hint == 0 || n < hint, nil
 	})
@@ -253,8 +256,8 @@ func (m *merger) block(v *task.Invocation) (bool, error) {
 		m.seen[v.TaskID] = true
 	}
 	k := v.Key()
-	for row := m.ahead(); row != nil && follows(k, row.Key(), m.q.Oldest); row = m.ahead() {
-		if more, err := m.nextOther(); !more {
+	for row := m.ahead(&k); row != nil && follows(k, row.Key(), m.q.Oldest); row = m.ahead(&k) {
+		if more, err := m.nextOther(&k); !more {
 			return false, err
 		}
 	}
@@ -263,27 +266,32 @@ func (m *merger) block(v *task.Invocation) (bool, error) {
 
 // rest gives out what is left beside the blocks.
 func (m *merger) rest() error {
-	for m.ahead() != nil {
-		if more, err := m.nextOther(); !more {
+	for m.ahead(nil) != nil {
+		if more, err := m.nextOther(nil); !more {
 			return err
 		}
 	}
 	return nil
 }
 
-// ahead is the next row in memory or of a legacy file; nil if there is none.
-func (m *merger) ahead() *task.Invocation {
-	row, _ := m.first()
+// ahead is the next row in memory or of a legacy file; nil if there is none
+// that may come before the next of the blocks, at.
+func (m *merger) ahead(at *task.Key) *task.Invocation {
+	row, _ := m.first(at)
 	return row
 }
 
 // first is the row that comes next, and the legacy file it is of; nil for one
-// in memory.
-func (m *merger) first() (row *task.Invocation, from *legacySource) {
+// in memory. at is the next row of the blocks, nil if there is none.
+func (m *merger) first(at *task.Key) (row *task.Invocation, from *legacySource) {
 	if len(m.memory) > 0 {
 		row = m.memory[0]
+		if k := row.Key(); at == nil || follows(*at, k, m.q.Oldest) {
+			at = &k
+		}
 	}
 	for _, s := range m.legacy {
+		s.reach(at, m.q.Oldest)
 		if s.row != nil && (row == nil || follows(row.Key(), s.row.Key(), m.q.Oldest)) {
 			row, from = s.row, s
 		}
@@ -292,8 +300,8 @@ func (m *merger) first() (row *task.Invocation, from *legacySource) {
 }
 
 // nextOther gives out the next row in memory or of a legacy file.
-func (m *merger) nextOther() (bool, error) {
-	row, from := m.first()
+func (m *merger) nextOther(at *task.Key) (bool, error) {
+	row, from := m.first(at)
 	v := *row
 	if from != nil {
 		from.advance()

@@ -318,7 +318,7 @@ func (s *summation) legacyRows(ctx context.Context, view *blocks.View) error {
 			return s.account.Holds(id) || inDays(ctx, view, id)
 		})
 		for _, from := range sources {
-			for ; from.row != nil; from.advance() {
+			for from.advance(); from.row != nil; from.advance() {
 				if s.name == "" || from.row.TaskName == s.name {
 					s.added.Add(from.row)
 				}

@@ -105,6 +105,7 @@ type API struct {
 	Config
 	routes     map[string]route
 	queries    chan struct{} // holds a token for every query that is running
+	large      chan struct{} // one for every large answer that is being sent
 	rejected   atomic.Int64  // lines refused before they reached the store
 	storing    *semaphore.Weighted
 	storingMax int64
@@ -128,7 +129,8 @@ func New(c Config) *API {
 	if c.Redact == nil {
 		c.Redact = func(*task.Invocation) {}
 	}
-	a := &API{Config: c, queries: make(chan struct{}, max(c.QueryMaxConcurrent, 1)), logins: newLogins()}
+	n := max(c.QueryMaxConcurrent, 1)
+	a := &API{Config: c, queries: make(chan struct{}, n), large: make(chan struct{}, largePerQuery*n), logins: newLogins()}
 	a.storingMax = max(c.Storing, minStoring)
 	a.storing = semaphore.NewWeighted(a.storingMax)
 	a.metrics = a.newMetrics()

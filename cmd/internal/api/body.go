@@ -14,7 +14,7 @@ import (
 )
 
 // wholeBody is how many times Config.Stall, the limit of one piece, all of a
-// body may take: five minutes, against clients that send slowly or stop.
+// body or an answer may take: five minutes, against clients that are slow or stop.
 const wholeBody = 10
 
 // zstdWindow is the largest window of a zstd frame that is decoded, which is

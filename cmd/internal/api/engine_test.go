@@ -20,8 +20,14 @@ import (
 // engine is a server over a real database.
 func engine(t *testing.T, change ...func(*api.Config)) *httptest.Server {
 	t.Helper()
+	return engineIn(t, t.TempDir(), change...)
+}
+
+// engineIn is engine in a directory.
+func engineIn(t *testing.T, dir string, change ...func(*api.Config)) *httptest.Server {
+	t.Helper()
 	o := tsdb.DefaultOptions()
-	o.Dir, o.Now, o.RetentionTime, o.Settle = t.TempDir(), func() time.Time { return testNow }, 0, 0
+	o.Dir, o.Now, o.RetentionTime, o.Settle = dir, func() time.Time { return testNow }, 0, 0
 	db, err := tsdb.Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -78,6 +84,10 @@ func TestEngine(t *testing.T) {
 	if code, got := fetch(t, srv, "POST", "/api/v1/invocations", `{"task_id":"open","queue":"q"}`); code != http.StatusOK {
 		t.Fatalf("a line without a time: %d %s", code, got)
 	}
+	long := fmt.Sprintf(`{"task_id":"long","state":"RETRY","updated_at":%d,"args":"%s","traceback":"%s"}`, at-5000, noise(9<<10), noise(65<<10))
+	if code, got := fetch(t, srv, "POST", "/api/v1/invocations", long); code != http.StatusOK {
+		t.Fatal(code, got)
+	}
 	for _, when := range []string{"in the head", "cut"} {
 		if when == "cut" {
 			if code, got := fetch(t, srv, "POST", "/api/v1/admin/cut", ""); code != http.StatusOK || got != fmt.Sprintf(`{"rows":2,"days":["%s"]}`+"\n", testNow.Format(time.DateOnly)) {
@@ -85,14 +95,17 @@ func TestEngine(t *testing.T) {
 			}
 		}
 		for query, want := range map[string]string{
-			"": "3", "task=m": "2", "task=*": "3", "task=x*": "0", "state=SUCCESS": "1", "state=failure&state=STARTED": "2", "open=true": "1",
-			"queue=q": "1", "worker=w@h": "1", "worker_group=h": "1", "exception=E": "1", "task_id=a/b": "1", "from=-15s": "2", "to=-15s": "1",
-			"min_runtime_ms=1000": "1", "min_runtime_ms=1000.001": "0", "max_runtime_ms=999": "0", "min_retries=1": "0", "min_age=10s": "1", "min_age=1m": "0", "root=x": "0",
+			"": "4", "task=m": "2", "task=*": "4", "task=x*": "0", "state=SUCCESS": "1", "state=failure&state=STARTED": "2", "open=true": "2", "open=true&order=oldest&min_age=1h": "1",
+			"queue=q": "1", "worker=w@h": "1", "worker_group=h": "1", "exception=E": "1", "task_id=a/b": "1", "from=-15s": "2", "to=-15s": "2",
+			"min_runtime_ms=1000": "1", "min_runtime_ms=1000.001": "0", "max_runtime_ms=999": "0", "min_retries=1": "0", "min_age=10s": "2", "min_age=1m": "1", "min_age=2h": "0", "root=x": "0",
 		} {
 			code, got := fetch(t, srv, "GET", "/api/v1/invocations?"+query, "")
 			if n := fmt.Sprint(strings.Count(got, `{"task_id":`)); code != http.StatusOK || n != want {
 				t.Errorf("%s: %s: %d, %s rows, want %s: %s", when, query, code, n, want, got)
 			}
+		}
+		if code, got := fetch(t, srv, "GET", "/api/v1/invocations?task_id=long", ""); code != http.StatusOK || !strings.Contains(got, `"truncated":["args","traceback"]`) {
+			t.Errorf("%s: what was cut is not named: %d %.300s", when, code, got)
 		}
 		for path, want := range map[string]int{"a%2Fb": 200, "a/b": 200, "%C3%A9": 200, "open": 200, "A%2FB": 404} {
 			if code, got := fetch(t, srv, "GET", "/api/v1/invocations/"+path, ""); code != want {

@@ -42,12 +42,13 @@ func (m *metrics) done(endpoint string, code int) {
 	m.requests.WithLabelValues(endpoint, strconv.Itoa(code)).Inc()
 }
 
-// writer gives every piece of an answer a time limit, against clients that do
-// not read, and notes the status.
+// writer gives every piece of an answer a time limit, and the whole of it,
+// against clients that do not read or read slowly, and notes the status.
 type writer struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	stall   time.Duration
+	end     time.Time // of the whole answer, from its first piece
 	code    int
 }
 
@@ -72,7 +73,15 @@ func (o *writer) Write(p []byte) (int, error) {
 	if o.code == 0 {
 		o.code = http.StatusOK
 	}
-	_ = o.control.SetWriteDeadline(time.Now().Add(o.stall))
+	now := time.Now()
+	if o.end.IsZero() {
+		o.end = now.Add(wholeBody * o.stall)
+	}
+	until := now.Add(o.stall)
+	if o.end.Before(until) {
+		until = o.end
+	}
+	_ = o.control.SetWriteDeadline(until)
 	return o.ResponseWriter.Write(p)
 }
 

@@ -112,6 +112,15 @@ func (a *API) list(w http.ResponseWriter, r *http.Request, _ string) error {
 	if err != nil {
 		return err
 	}
+	var bytes int64
+	for i := range page.Invocations {
+		bytes += page.Invocations[i].Size()
+	}
+	done, err := a.deliver(r, bytes)
+	if err != nil {
+		return err
+	}
+	defer done()
 	out := a.answer(w, r, http.StatusOK)
 	out.buf = append(out.buf, `{"invocations":[`...)
 	for i := range page.Invocations {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -198,5 +199,44 @@ func TestRedact(t *testing.T) {
 		if rec.Kwargs != "masked" {
 			t.Errorf("%s: %q", rec.TaskID, rec.Kwargs)
 		}
+	}
+}
+
+// slowWriter is a connection that takes every piece late, and notes its limits.
+type slowWriter struct {
+	*httptest.ResponseRecorder
+	tick  *time.Ticker
+	until []time.Time
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	<-w.tick.C
+	return w.ResponseRecorder.Write(p)
+}
+
+func (w *slowWriter) SetWriteDeadline(at time.Time) error {
+	w.until = append(w.until, at)
+	return nil
+}
+
+// TestWholeAnswerHasALimit has a client that takes every piece just in time.
+func TestWholeAnswerHasALimit(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	row := task.Invocation{TaskID: "a", State: task.StateSent, UpdatedAt: 1e6, Args: noise(8 << 10)}
+	f.selectFn = func(context.Context, tsdb.Query) (tsdb.Page, error) {
+		return tsdb.Page{Complete: true, Invocations: slices.Repeat([]task.Invocation{row}, 300)}, nil
+	}
+	const piece = 2 * time.Millisecond
+	h := newAPI(f, func(c *api.Config) { c.Stall = piece })
+	w := &slowWriter{ResponseRecorder: httptest.NewRecorder(), tick: time.NewTicker(2 * piece)}
+	defer w.tick.Stop()
+	h.ServeHTTP(w, request("GET", "/api/v1/invocations", ""))
+	n := len(w.until)
+	if n < 20 {
+		t.Fatalf("%d pieces", n)
+	}
+	if whole := w.until[n-1].Sub(w.until[0]); whole > 10*piece {
+		t.Errorf("the last piece of %d may come %s after the first", n, whole)
 	}
 }
