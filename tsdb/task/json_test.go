@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -286,6 +287,15 @@ func TestPackID(t *testing.T) {
 	for _, s := range []string{"", strings.ToUpper(id), id[:35], id + "0", "22c5a64c060724dac08c85017988df61611x", "g2c5a64c-6072-4dac-8c85-17988df61611", string(b[:])} {
 		if _, ok := PackID(s); ok {
 			t.Errorf("%q packed", s)
+		}
+	}
+}
+
+// TestEveryKeyIsKnown keeps the scanner from skipping a key that encoding/json reads.
+func TestEveryKeyIsKnown(t *testing.T) {
+	for f := range reflect.TypeFor[wireInvocation]().Fields() {
+		if key := f.Tag.Get("json"); wireFieldOf([]byte(key)) == wireUnknown {
+			t.Errorf("the scanner does not know %q", key)
 		}
 	}
 }
