@@ -88,12 +88,13 @@ soak: build ## Overload a daemon for SOAK (10m), on a disk that stutters if root
 	DAYBOOK_BIN=$(CURDIR)/bin/daybook $(GO) test -count=1 -v -timeout 0 -run '^TestSoak$$' ./cmd/daybook -soak=$(SOAK) $(ARGS)
 
 .PHONY: lint
-lint: tools ## Check formatting, vet, and the rules of the house
+lint: tools ## Check formatting, vet, the rules of the house, and that docs/flags.md is what the program says
 	@files=$$(gofmt -l $(GO_DIRS) </dev/null) || exit 1; \
 	[ -z "$$files" ] || { echo "not formatted (make fmt mends it):" >&2; echo "$$files" >&2; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags faults $$($(GO) list ./blocks ./compact ./head/... ./tsdb/... ./cmd/daybook)
 	$(GO) test -count=1 ./cmd/internal/house
+	$(GO) test -count=1 -run '^TestFlagsPage$$' ./cmd/daybook
 
 .PHONY: fmt
 fmt: tools ## Format all Go files

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // PoolOptions configure NewPool.
@@ -23,11 +24,13 @@ type Pool struct {
 	closing      sync.Once
 	mu           struct { // no I/O under it
 		sync.Mutex
-		idle    []*session
-		open    int             // sessions, idle or in use
-		held    map[string]int  // path: sessions that have it attached or are about to
-		retired map[string]bool // paths to detach when their session comes back
-		changed chan struct{}   // closed and replaced when a path is let go
+		idle     []*session
+		open     int             // sessions, idle or in use
+		attaches int64           // so far
+		waited   time.Duration   // by readers for a session
+		held     map[string]int  // path: sessions that have it attached or are about to
+		retired  map[string]bool // paths to detach when their session comes back
+		changed  chan struct{}   // closed and replaced when a path is let go
 	}
 }
 
@@ -67,6 +70,48 @@ func (p *Pool) Close() {
 	})
 }
 
+// PoolStats are a pool's figures.
+type PoolStats struct {
+	Conns, Open, Busy int           // connections: at most, open, in use
+	Attached          int           // files, once for each connection that has them
+	Attaches          int64         // so far
+	Waited            time.Duration // by readers for a connection, in sum
+}
+
+// Stats counts.
+func (p *Pool) Stats() PoolStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := PoolStats{Conns: p.conns, Open: p.mu.open, Busy: p.mu.open - len(p.mu.idle), Attaches: p.mu.attaches, Waited: p.mu.waited}
+	for _, n := range p.mu.held {
+		s.Attached += n
+	}
+	return s
+}
+
+// turn waits for one of the places.
+func (p *Pool) turn(ctx context.Context) error {
+	select {
+	case p.turns <- struct{}{}:
+		return nil
+	default:
+	}
+	began := time.Now()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.mu.waited += time.Since(began)
+	}()
+	select {
+	case p.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.done:
+		return errPoolClosed
+	}
+}
+
 // acquire returns a session with the files attached, waiting for one if all
 // are in use. The error is a *fileError if a file could not be attached.
 func (p *Pool) acquire(ctx context.Context, files ...attachment) (*session, error) {
@@ -75,12 +120,8 @@ func (p *Pool) acquire(ctx context.Context, files ...attachment) (*session, erro
 		return nil, errPoolClosed
 	default:
 	}
-	select {
-	case p.turns <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-p.done:
-		return nil, errPoolClosed
+	if err := p.turn(ctx); err != nil {
+		return nil, err
 	}
 	s := p.pick(files)
 	if s == nil {
@@ -207,6 +248,7 @@ func (p *Pool) drained(ctx context.Context, path string) error {
 func (p *Pool) hold(path string) {
 	p.mu.Lock()
 	p.mu.held[path]++
+	p.mu.attaches++
 	p.mu.Unlock()
 }
 

@@ -80,6 +80,9 @@ func Open(o Options) (db *DB, err error) {
 	}
 	if o.WALMaxBytes == 0 {
 		o.WALMaxBytes = defaultWALMaxBytes(o.Dir)
+		if o.RetentionSize > 0 { // of which the log is a part
+			o.WALMaxBytes = min(o.WALMaxBytes, o.RetentionSize/8)
+		}
 	}
 	db = &DB{opts: o, logger: log.With(o.Logger, "component", "tsdb"), pressure: make(chan struct{}, 1)}
 	defer func() {

@@ -105,12 +105,18 @@ var (
 	descUnreadable  = prometheus.NewDesc("daybook_unreadable_files", "Files that are left out because they cannot be read.", nil, nil)
 	descDiskFree    = prometheus.NewDesc("daybook_disk_free_bytes", "Bytes free on the file system of the data directory.", nil, nil)
 	descSumCache    = prometheus.NewDesc("daybook_sum_cache_bytes", "Memory that remembered sums of sealed days take, at most 32 MiB.", nil, nil)
+	descPoolConns   = prometheus.NewDesc("daybook_attach_connections", "SQLite connections that queries use, by state.", []string{"state"}, nil)
+	descPoolLimit   = prometheus.NewDesc("daybook_attach_connections_limit", "Most of these connections.", nil, nil)
+	descPoolFiles   = prometheus.NewDesc("daybook_attached_files", "Files attached to them, once for each connection.", nil, nil)
+	descPoolAttach  = prometheus.NewDesc("daybook_attaches_total", "Files attached so far.", nil, nil)
+	descPoolWait    = prometheus.NewDesc("daybook_attach_wait_seconds_total", "Time that queries waited for a connection.", nil, nil)
 	descReady       = prometheus.NewDesc("daybook_ready", "1 once the log is replayed.", nil, nil)
 )
 
 func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descHeadRecords, descHeadBytes, descParked, descWALBytes, descWALSegments, descBlocks, descBlockBytes,
-		descBlockRows, descOldest, descNewest, descGaps, descCanStore, descUnreadable, descDiskFree, descSumCache, descReady} {
+		descBlockRows, descOldest, descNewest, descGaps, descCanStore, descUnreadable, descDiskFree, descSumCache, descReady,
+		descPoolConns, descPoolLimit, descPoolFiles, descPoolAttach, descPoolWait} {
 		ch <- d
 	}
 }
@@ -133,6 +139,13 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	if g.db.usable() != nil {
 		return
 	}
+	p := g.db.pool.Stats()
+	put(descPoolConns, float64(p.Busy), "busy")
+	put(descPoolConns, float64(p.Open-p.Busy), "idle")
+	put(descPoolLimit, float64(p.Conns))
+	put(descPoolFiles, float64(p.Attached))
+	ch <- prometheus.MustNewConstMetric(descPoolAttach, prometheus.CounterValue, float64(p.Attaches))
+	ch <- prometheus.MustNewConstMetric(descPoolWait, prometheus.CounterValue, p.Waited.Seconds())
 	put(descHeadRecords, float64(h.HeadRecords))
 	put(descHeadBytes, float64(h.HeadBytes))
 	if p := g.db.compact.Parked(); p != nil {

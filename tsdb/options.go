@@ -35,7 +35,7 @@ type Options struct {
 
 	WALSync         string // always, interval or never
 	WALSyncInterval time.Duration
-	WALMaxBytes     int64 // 0: 1 GiB, or an eighth of the file system if that is less
+	WALMaxBytes     int64 // 0: 1 GiB, or an eighth of the file system or of RetentionSize if that is less
 
 	SealDelay time.Duration // after UTC midnight
 	MaxFuture time.Duration // events further ahead are refused
@@ -91,6 +91,7 @@ func (o *Options) validate() error {
 	bad(o.DetailRate < 0, "--ingest.detail-rate is negative")
 	bad(o.RetentionTime < 0, "--retention.time is negative")
 	bad(o.RetentionSize < 0 || o.RetentionSize > 0 && o.RetentionSize < minRetentionSize, "--retention.size is %d bytes, must be 0 (off) or at least %d", o.RetentionSize, minRetentionSize)
+	bad(o.RetentionSize > 0 && o.WALMaxBytes > o.RetentionSize/2, "--wal.max-bytes is %d and --retention.size %d: the log alone may take more than half of it; lower the one or raise the other", o.WALMaxBytes, o.RetentionSize)
 	bad(o.DiskUsage < 0 || o.DiskUsage > 100, "--retention.disk-usage is %g, must be a percentage from 0 (off) to 100", o.DiskUsage)
 	return errors.Join(errs...)
 }

@@ -33,6 +33,8 @@ func TestExitCodes(t *testing.T) {
 		"serve --storage.legacy=" + file + " --storage.path=" + dir + "/new": 1,
 		"serve --retention.size=1KiB":                                        2,
 		"serve --retention.disk-usage=101":                                   2,
+		"serve --retention.size=1GiB --wal.max-bytes=1GiB":                   2,
+		"serve --web.task-metrics=-1":                                        2,
 		"serve --web.config.file=x":                                          2,
 		"serve --head.max-records=0":                                         2,
 		"serve --head.max-bytes=lots":                                        2,

@@ -67,10 +67,10 @@ func TestUnsafeOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "new")
-	for _, flag := range []string{"--web.config.file=" + file, "--web.config.file=/no/such", "--ingest.redact=(", "--ingest.redact=a*", "--ingest.redact-keys=pass word"} {
+	for _, flag := range []string{"--web.config.file=" + file, "--web.config.file=/no/such", "--ingest.redact=(", "--ingest.redact=a*", "--ingest.redact-keys=pass word", "--celery.broker=foo://x", "--celery.broker=redis://u:hunter2@:x/"} {
 		_, stderr, code := command(t, nil, "serve", "--storage.path="+dir, "--web.listen-address=127.0.0.1:0", flag)
 		name, _, _ := strings.Cut(flag, "=")
-		if code != 2 || !strings.Contains(stderr, name) {
+		if code != 2 || !strings.Contains(stderr, name) || strings.Contains(stderr, "hunter2") {
 			t.Errorf("%s: exit code %d: %s", flag, code, stderr)
 		}
 	}

@@ -30,6 +30,8 @@ func (c *serveCommand) register(cmd *kingpin.CmdClause) {
 		StringVar(&web.ConfigFile)
 	cmd.Flag("web.enable-admin-api", "Serve the admin endpoints (cut, snapshot) and profiles of the process under /debug/pprof/; without it they are 404.").BoolVar(&web.EnableAdmin)
 	sizeFlag(cmd.Flag("web.max-body", "Largest request body in bytes, also once decompressed; larger ones are refused with 413."), &web.MaxBody, "32MiB")
+	cmd.Flag("web.task-metrics", "Number of tasks, the busiest of the last hour, whose names are labels in /metrics; 0 is off.").
+		Default("0").IntVar(&web.TaskMetrics)
 	durationFlag(cmd.Flag("query.timeout", "Longest time that a query may take."), &query.Timeout, "30s")
 	cmd.Flag("query.max-concurrent", "Number of queries that may run at once; more are refused with 429.").Default("8").IntVar(&query.MaxConcurrent)
 	cmd.Flag("log.level", "Least severe messages to log to stderr: debug, info, warn or error.").
@@ -47,7 +49,7 @@ func (c *serveCommand) registerStorage(cmd *kingpin.CmdClause, o *tsdb.Options) 
 	cmd.Flag("wal.sync", "When the log is fsynced: always (before an answer, commits grouped), interval or never.").
 		Default("always").EnumVar(&o.WALSync, "always", "interval", "never")
 	durationFlag(cmd.Flag("wal.sync-interval", "Time between fsyncs with --wal.sync=interval."), &o.WALSyncInterval, "1s")
-	cmd.Flag("wal.max-bytes", "Size of the log in bytes at which the head is cut at once. Default: 1GiB, or an eighth of the file system if that is less.").
+	cmd.Flag("wal.max-bytes", "Size of the log in bytes at which the head is cut at once. Default: 1GiB, or an eighth of the file system or of --retention.size if that is less.").
 		PlaceHolder("1GiB").SetValue((*sizeValue)(&o.WALMaxBytes))
 	durationFlag(cmd.Flag("seal.delay", "How long after UTC midnight a day is sealed."), &o.SealDelay, "1h")
 	durationFlag(cmd.Flag("ingest.max-future", "Events further ahead than this are refused."), &o.MaxFuture, "1h")

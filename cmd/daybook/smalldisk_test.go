@@ -196,3 +196,14 @@ func TestTodayTooBig(t *testing.T) {
 	p.quit()
 	verified(t, dir)
 }
+
+// diskOf is the size of a file system and what is in use, in bytes.
+func diskOf(t *testing.T, dir string) (size, used int64) {
+	t.Helper()
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	used = int64(st.Blocks-st.Bfree) * st.Bsize
+	return used + int64(st.Bavail)*st.Bsize, used
+}

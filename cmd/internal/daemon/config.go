@@ -33,7 +33,11 @@ type WebConfig struct {
 	ConfigFile    string // TLS and basic auth, in exporter-toolkit's format; "" is neither
 	EnableAdmin   bool
 	MaxBody       int64 // bytes, also once decompressed
+	TaskMetrics   int   // task names that are labels of metrics; 0 is off
 }
+
+// maxTaskNames keeps --web.task-metrics to what Prometheus digests.
+const maxTaskNames = 10_000
 
 // QueryConfig limits requests that read.
 type QueryConfig struct {
@@ -72,6 +76,7 @@ func (c *Config) validate() error {
 	bad(err != nil, "--web.listen-address is %q, want host:port, such as 127.0.0.1:8365 or :0", c.Web.ListenAddress)
 	bad(c.ReadOnly && len(c.Brokers) > 0, "--celery.broker and --storage.read-only exclude each other")
 	bad(c.Web.MaxBody < 1, "--web.max-body is %d, must be at least 1", c.Web.MaxBody)
+	bad(c.Web.TaskMetrics < 0 || c.Web.TaskMetrics > maxTaskNames, "--web.task-metrics is %d, must be from 0 (off) to %d", c.Web.TaskMetrics, maxTaskNames)
 	bad(c.Query.Timeout <= 0, "--query.timeout is %s, must be more than 0", c.Query.Timeout)
 	bad(c.Query.MaxConcurrent < 1, "--query.max-concurrent is %d, must be at least 1", c.Query.MaxConcurrent)
 	if err := errors.Join(errs...); err != nil {

@@ -30,7 +30,8 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	logger := NewLogger(stderr, c.Log)
 	secrets, secretsErr := redact.New(c.Redact.Keys, c.Redact.Expressions)
 	file, fileErr := openWebFile(c.Web.ConfigFile, log.With(logger, "component", "web"))
-	if err := errors.Join(flagError("--ingest.redact, --ingest.redact-keys", secretsErr), flagError("--web.config.file", fileErr)); err != nil {
+	_, brokersErr := newConsumers(c.Brokers, nil, nil, log.NewNopLogger()) // which start nothing
+	if err := errors.Join(flagError("--ingest.redact, --ingest.redact-keys", secretsErr), flagError("--web.config.file", fileErr), flagError("--celery.broker", brokersErr)); err != nil {
 		return &tsdb.OptionsError{Err: err}
 	}
 	level.Info(logger).Log(append([]any{"msg", "starting daybook"}, keyvals(c.Build)...)...)
@@ -62,6 +63,10 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	if len(consumers) > 0 {
 		metrics.MustRegister(brokerMetrics(consumers))
 	}
+	tasks := &taskMetrics{most: c.Web.TaskMetrics, tasks: db.Tasks, now: time.Now}
+	if tasks.most > 0 {
+		metrics.MustRegister(tasks)
+	}
 
 	// ---- HTTP
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
@@ -86,6 +91,10 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	for _, consumer := range consumers {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		g.Add(func() error { return consumer.Run(ctx) }, func(error) { cancel() })
+	}
+	if tasks.most > 0 {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		g.Add(func() error { return tasks.run(ctx) }, func(error) { cancel() })
 	}
 	if memory != nil {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))

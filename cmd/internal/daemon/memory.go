@@ -57,7 +57,8 @@ func newMemory(logger log.Logger, headMaxBytes int64, filters func() int64) *mem
 
 // set works the limit out, and says what it comes from.
 func (m *memory) set() (from string) {
-	limit, from := m.head+m.filters()+memoryRoom, "caps"
+	const mib = 1 << 20
+	limit, from := (m.head+m.filters()+memoryRoom+mib-1)/mib*mib, "caps"
 	if m.most < limit {
 		limit, from = m.most, "cgroup"
 	}

@@ -70,7 +70,7 @@ func registered(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	api.New(api.Config{Store: db, Metrics: d})
-	d.MustRegister(daemon.NoBrokers())
+	d.MustRegister(daemon.NoBrokers(), daemon.NoTasks())
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -320,6 +320,34 @@ func TestExamples(t *testing.T) {
 				t.Errorf("%s, part %d: %v", name, i+1, err)
 			}
 		}
+	}
+	type mount struct{ Name string }
+	type probe struct {
+		HTTPGet struct{ Path, Port string } `yaml:"httpGet"`
+	}
+	manifest := readDoc(t, "deploy/kubernetes.yaml")
+	var set struct {
+		Spec struct {
+			Template struct {
+				Spec struct {
+					Containers []struct {
+						LivenessProbe  probe   `yaml:"livenessProbe"`
+						ReadinessProbe probe   `yaml:"readinessProbe"`
+						VolumeMounts   []mount `yaml:"volumeMounts"`
+					}
+				}
+			}
+			VolumeClaimTemplates []struct{ Metadata struct{ Name string } } `yaml:"volumeClaimTemplates"`
+		}
+	}
+	if err := yaml.Unmarshal([]byte(manifest[strings.LastIndex(manifest, "\n---\n")+5:]), &set); err != nil {
+		t.Fatal(err)
+	}
+	claims, pods := set.Spec.VolumeClaimTemplates, set.Spec.Template.Spec.Containers
+	if len(claims) != 1 || len(pods) != 1 || !slices.ContainsFunc(pods[0].VolumeMounts, func(m mount) bool { return m.Name == claims[0].Metadata.Name }) {
+		t.Errorf("the data is on no volume of its own: %+v", set)
+	} else if live, ready := pods[0].LivenessProbe.HTTPGet, pods[0].ReadinessProbe.HTTPGet; live.Path != "/-/healthy" || ready.Path != "/-/ready" || live.Port != "http" || ready.Port != "http" {
+		t.Errorf("probes: %+v %+v", live, ready)
 	}
 	c := config(t)
 	c.Web.ConfigFile = docs + "deploy/web.yml"
