@@ -23,14 +23,14 @@ type sqlLegacy struct {
 	c      *conn // the file's own; nil until it is needed
 	probes int
 	twice  *legacyTwice
+	byRow  []string // the statement that reads a row, by table
 
 	at struct { // the row that was asked for last
-		known      bool
-		table, row int64
-		inv        task.Invocation
-		place      legacyFound
-		details    bool
-		cols       []any
+		known, shown bool
+		table, row   int64
+		place        legacyFound
+		details      bool
+		cols         []any // nil until one is wanted
 	}
 }
 
@@ -99,14 +99,15 @@ func (o *sqlLegacy) column(table, row, col int64) (any, error) {
 			return nil, legacyError(ctx, o.l.path, err)
 		}
 	}
-	if col < 0 {
-		if o.at.cols == nil {
-			return int64(0), nil
-		}
+	switch {
+	case col < 0 && o.at.shown:
 		return int64(1), nil
-	}
-	if o.at.cols == nil {
+	case col < 0:
+		return int64(0), nil
+	case !o.at.shown:
 		return nil, nil
+	case o.at.cols == nil:
+		o.at.cols = sqlRow(&o.at.place.inv)
 	}
 	if int(col) >= len(sqlColumns)-sqlDetails && !o.at.details {
 		f := o.at.place
@@ -126,16 +127,17 @@ func (o *sqlLegacy) seek(ctx context.Context, table, row int64) error {
 			return err
 		}
 		o.c = c
+		for _, t := range o.l.tables {
+			o.byRow = append(o.byRow, t.byRowText())
+		}
 	}
 	o.at.known = false
 	f, ok, err := o.stands(ctx, o.l.tables[table], row)
 	if err != nil {
 		return err
 	}
-	o.at.table, o.at.row, o.at.known, o.at.details, o.at.cols = table, row, true, false, nil
-	if ok {
-		o.at.place, o.at.cols = f, sqlRow(&f.inv)
-	}
+	o.at.table, o.at.row, o.at.known, o.at.shown, o.at.place = table, row, true, ok, f
+	o.at.details, o.at.cols = false, nil
 	return nil
 }
 
@@ -144,7 +146,7 @@ func (o *sqlLegacy) seek(ctx context.Context, table, row int64) error {
 func (o *sqlLegacy) stands(ctx context.Context, t *legacyTable, row int64) (f legacyFound, ok bool, err error) {
 	r := legacyReader{o.l, o.c}
 	var vals [legacyCoreCount]driver.Value
-	found, err := o.c.queryRow(ctx, vals[:], t.byRowText(), row)
+	found, err := o.c.queryRow(ctx, vals[:], o.byRow[t.n], row)
 	if !found || err != nil {
 		return f, false, err
 	}
