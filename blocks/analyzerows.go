@@ -20,7 +20,7 @@ type rowAnalysis struct {
 	open   int64 // rows in the indexes by state
 	bytes  int64 // of rows
 	index  int64 // bytes of index entries
-	ids    int64 // of those by task_id
+	ids    int64 // of those by task_id, as they are in version 1
 }
 
 // maxChunkUses bounds the chunks that are remembered: 2.5 KiB each. Rows of one
@@ -208,8 +208,14 @@ func (r *rowAnalysis) parts(ctx context.Context, kind string) ([]Part, error) {
 		blobs = append(blobs, struct{ name, from, size string }{"index by task_id", "id_page", "length(data)"},
 			struct{ name, from, size string }{"hidden sealed ids", "mask", "length(task_id) + 4"})
 	} else {
-		parts = append(parts, Part{"index by task_id", r.rows, r.ids, true})
 		blobs = append(blobs, struct{ name, from, size string }{"id filter", "id_filter", "length(bits)"})
+		if paged, err := hasTable(ctx, r.c, "main", "id_index"); err != nil {
+			return nil, err
+		} else if paged {
+			blobs = append(blobs, struct{ name, from, size string }{"index by task_id", "id_index", "length(data)"})
+		} else {
+			parts = append(parts, Part{"index by task_id", r.rows, r.ids, true})
+		}
 	}
 	var vals [3]driver.Value
 	number := func(i int) int64 { n, _ := vals[i].(int64); return n }

@@ -149,7 +149,7 @@ func BenchmarkFind(b *testing.B) {
 	}
 	defer closeAll(b, l)
 	rows := benchRows()
-	g := newLoad(1, testDay, rows)
+	g := newLoad(1, testDay, rows+rows/20)
 	var ids []string
 	for cut := range rows / 10_000 {
 		batch := g.batch(uint64(cut)+1, 10_000)
@@ -178,7 +178,7 @@ func BenchmarkSeal(b *testing.B) {
 	}
 	defer closeAll(b, l)
 	rows := benchRows()
-	g := newLoad(1, testDay, rows)
+	g := newLoad(1, testDay, rows+rows/20)
 	for cut := range rows / 10_000 {
 		if err := l.Apply(context.Background(), g.batch(uint64(cut)+1, 10_000)); err != nil {
 			b.Fatal(err)

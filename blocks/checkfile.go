@@ -182,11 +182,20 @@ func (r *report) sealed(ctx context.Context, deep bool) (s *Sealed, err error) {
 	if err != nil {
 		return s, err
 	}
+	ids := &idCheck{c: c, ids: s.ids}
+	if err := ids.count(ctx, r, s.info.Rows); err != nil {
+		return s, err
+	}
 	words, err := newWordCheck(ctx, r, c, s.info.Day, false)
 	if err != nil || !deep {
 		return s, err
 	}
-	k := rowCheck{r: r, words: words, c: c, day: s.info.Day, ordered: true, known: func(hash uint64, _ int64) (bool, error) { return filter.has(hash), nil }}
+	k := rowCheck{r: r, words: words, c: c, day: s.info.Day, ordered: true, known: func(hash uint64, key int64) (bool, error) {
+		if !filter.has(hash) || s.ids.pages == 0 {
+			return filter.has(hash), nil
+		}
+		return ids.has(ctx, hash, key)
+	}}
 	return s, r.rows(ctx, &k, &rollupCheck{r: r, c: c, day: s.info.Day, sealed: true})
 }
 

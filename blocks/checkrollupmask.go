@@ -17,19 +17,20 @@ func (k *rollupCheck) hide(ctx context.Context, mask *MaskSet) (err error) {
 	if mask.Len() == 0 {
 		return nil
 	}
-	path, err := k.underneath()
-	if k.unknown = path == ""; k.unknown || err != nil {
-		return err
+	s := k.underneath()
+	if k.unknown = s == nil; k.unknown {
+		return nil
 	}
-	c, err := openFile(path, modeImmutable)
+	c, err := openFile(s.path, modeImmutable)
 	if err != nil {
-		return openError(path, err)
+		return openError(s.path, err)
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	k.masked = map[rollupKey]*rollup.Rollup{}
 	ids := map[string]int64{"": 0}
 	mask.Each(func(id string) bool {
-		err = c.each(ctx, columnCount, func(vals []driver.Value) error {
+		w := wantedID{id: id, hash: task.HashID(id)}
+		err = s.ids.each(ctx, c, "main", w, columnCount, rowsByID, func(vals []driver.Value) error {
 			var v task.Invocation
 			if _, _, _, err := decodeRow(vals, k.day, &v); err != nil {
 				return err
@@ -47,7 +48,7 @@ func (k *rollupCheck) hide(ctx context.Context, mask *MaskSet) (err error) {
 				of(k.masked).at(rollupKey{width: width, name: rollupName(name), start: width.Start(v.RowTime())}).Add(&v)
 			}
 			return nil
-		}, lookupText("main"), bindID(id))
+		})
 		return err == nil
 	})
 	if err != nil {
@@ -57,13 +58,13 @@ func (k *rollupCheck) hide(ctx context.Context, mask *MaskSet) (err error) {
 	return nil
 }
 
-// underneath is the path of the sealed file that a live one lies over; "" if
-// there is none, or it has taken the live file in already.
-func (k *rollupCheck) underneath() (string, error) {
+// underneath is the sealed file that a live one lies over; nil if there is
+// none, or it has taken the live file in already.
+func (k *rollupCheck) underneath() *Sealed {
 	dir := filepath.Join(filepath.Dir(k.r.path), "..", "days")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return "", nil // a live file that was copied somewhere
+		return nil // a live file that was copied somewhere
 	}
 	newest, path := 0, ""
 	for _, e := range entries {
@@ -72,14 +73,14 @@ func (k *rollupCheck) underneath() (string, error) {
 		}
 	}
 	if path == "" {
-		return "", nil
+		return nil
 	}
 	s, err := OpenSealed(path)
 	if err != nil {
-		return "", nil // that is reported where it is checked
+		return nil // that is reported where it is checked
 	}
 	if _, absorbed := s.Absorbed()[filepath.Base(k.r.path)]; absorbed {
-		path = ""
+		return nil
 	}
-	return path, s.Close()
+	return s // only its filter would have to be closed
 }

@@ -164,8 +164,9 @@ func explainQueries(t *testing.T, s *session, d DayFiles) []explained {
 		explained{name: "spans of a group", text: spansText(sealed), args: []driver.Value{int64(1)}},
 		explained{name: "page of words", text: wordPageText(sealed), args: []driver.Value{int64(1)}},
 		explained{name: "number of names", text: namesText(sealed), scans: []string{"CONSTANT"}},
-		explained{name: "key of an id", text: keyText(sealed), args: []driver.Value{"x"}},
-		explained{name: "look-up by id", text: lookupText(sealed), args: []driver.Value{"x"}},
+		explained{name: "key of an id", text: keysByID.within(sealed), args: []driver.Value{int64(0), int64(5), "x"}},
+		explained{name: "look-up by id", text: rowsByID.within(sealed), args: []driver.Value{int64(0), int64(5), "x"}},
+		explained{name: "page of ids", text: idPageText(sealed), args: []driver.Value{int64(1)}},
 	)
 }
 

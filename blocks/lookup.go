@@ -3,7 +3,6 @@ package blocks
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"slices"
 
 	"daybook/tsdb/task"
@@ -130,7 +129,7 @@ func (v *View) lookupSealed(ctx context.Context, day task.Day, f *Sealed, wanted
 		return nil, err
 	}
 	defer func() { pool.release(s, err) }()
-	l := sealedLookup{c: s.c, schema: s.schema(f.Path()), day: day, blocks: f.FilterBlocks(), chunks: newChunkReader(chunkMemory)}
+	l := sealedLookup{c: s.c, schema: s.schema(f.Path()), day: day, blocks: f.FilterBlocks(), ids: f.ids, chunks: newChunkReader(chunkMemory)}
 	// In the order of the filter's pages, and about that of the index's for ids
 	// of one kind.
 	for _, w := range wanted {
@@ -147,12 +146,44 @@ type sealedLookup struct {
 	schema string
 	day    task.Day
 	blocks int // of the id filter
+	ids    sealedIDs
 	chunks *chunkReader
 }
 
-// lookupText is the statement that finds the rows of an id in a sealed file.
-func lookupText(schema string) string {
-	return "SELECT " + readColumns + " FROM " + schema + ".invocation AS i INDEXED BY invocation_id" + joins(schema) + " WHERE i.task_id = ?"
+// each calls fn with some columns of the rows i of an id in a sealed file;
+// text is a SELECT … FROM … AS i of them, joined with what it needs.
+func (x sealedIDs) each(ctx context.Context, c *conn, schema string, w wantedID, columns int, text idText, fn func([]driver.Value) error) error {
+	if x.pages == 0 {
+		return c.each(ctx, columns, fn, text.indexed(schema), bindID(w.id))
+	}
+	ranges, err := x.ranges(ctx, c, schema, w.hash)
+	for _, keys := range ranges {
+		if err == nil {
+			err = c.each(ctx, columns, fn, text.within(schema), keys.low, keys.high, bindID(w.id))
+		}
+	}
+	return err
+}
+
+// idText makes the statements that read rows by id.
+type idText struct {
+	columns string
+	joins   func(schema string) string
+}
+
+var (
+	rowsByID = idText{readColumns, joins}
+	keysByID = idText{"i.key", func(string) string { return "" }}
+)
+
+// indexed is for files of version 1, which have an index on task_id.
+func (t idText) indexed(schema string) string {
+	return "SELECT " + t.columns + " FROM " + schema + ".invocation AS i INDEXED BY invocation_id" + t.joins(schema) + " WHERE i.task_id = ?"
+}
+
+// within looks through a range of keys.
+func (t idText) within(schema string) string {
+	return "SELECT " + t.columns + " FROM " + schema + ".invocation AS i " + byKey + t.joins(schema) + " WHERE i.key >= ? AND i.key < ? AND i.task_id = ?"
 }
 
 // find appends the row of an id, if there is one.
@@ -162,21 +193,11 @@ func (l *sealedLookup) find(ctx context.Context, w wantedID, out []task.Invocati
 			return out, err
 		}
 	}
-	r, err := l.c.query(ctx, lookupText(l.schema), bindID(w.id))
-	if err != nil {
-		return out, err
-	}
-	var vals [columnCount]driver.Value
-	for {
-		ok, err := r.next(vals[:])
-		if ok {
-			out = append(out, task.Invocation{})
-			err = l.decode(ctx, vals[:], &out[len(out)-1])
-		}
-		if !ok || err != nil {
-			return out, errors.Join(err, r.close())
-		}
-	}
+	err := l.ids.each(ctx, l.c, l.schema, w, columnCount, rowsByID, func(vals []driver.Value) error {
+		out = append(out, task.Invocation{})
+		return l.decode(ctx, vals, &out[len(out)-1])
+	})
+	return out, err
 }
 
 func (l *sealedLookup) decode(ctx context.Context, vals []driver.Value, inv *task.Invocation) error {

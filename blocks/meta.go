@@ -23,6 +23,8 @@ const (
 	metaSealedBy     = "sealed_by"
 	metaVersion      = "daybook_version"
 	metaFilterBlocks = "filter_blocks"
+	metaIDPages      = "id_pages"
+	metaIDKeyBytes   = "id_key_bytes"
 	metaWordsCut     = "words_cut" // up to which cut a live file has words
 )
 
@@ -34,6 +36,12 @@ const (
 
 func setMeta(c *conn, key string, value driver.Value) error {
 	return c.exec("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", key, value)
+}
+
+// hasTable reports whether an attached file has a table.
+func hasTable(ctx context.Context, c *conn, schema, table string) (bool, error) {
+	var vals [1]driver.Value
+	return c.queryRow(ctx, vals[:], "SELECT 1 FROM "+schema+".sqlite_schema WHERE type = 'table' AND name = ?", table)
 }
 
 // metaValue reads one key of the main schema; nil if it is absent.

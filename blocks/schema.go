@@ -10,8 +10,9 @@ import (
 const (
 	// applicationID marks Daybook's files: "DayB".
 	applicationID = 0x44617942
-	// FormatVersion is the user_version of the files written here.
-	FormatVersion = 1
+	// FormatVersion is the user_version of the files written here. Version 1
+	// had an index on task_id in sealed files; live files are the same.
+	FormatVersion = 2
 	// chunkRows is how many rows share one compressed detail chunk.
 	chunkRows = 128
 )
@@ -25,6 +26,7 @@ const (
 const (
 	slotBits = 26
 	hashBits = 25
+	timeBits = 37
 )
 
 // naturalKey is the key a row has unless it is taken.
@@ -126,15 +128,13 @@ CREATE TABLE id_page (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, level INTEGE
 CREATE TABLE mask (task_id ANY PRIMARY KEY) STRICT, WITHOUT ROWID;
 `
 
-// sealedTables exist in sealed files only: the id filter, and which files and
-// cuts the sealed file replaces.
+// sealedTables exist in sealed files only: the id filter, the rows by the hash
+// of their id, and which files and cuts the sealed file replaces.
 const sealedTables = `
 CREATE TABLE id_filter (page INTEGER PRIMARY KEY, bits BLOB NOT NULL) STRICT;
+CREATE TABLE id_index (page INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
 CREATE TABLE absorbed (file TEXT PRIMARY KEY, last_cut INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `
-
-// sealedIndexes are built once the rows are there.
-const sealedIndexes = `CREATE INDEX invocation_id ON invocation (task_id);`
 
 // viewSQL is the view for people with a sqlite3 CLI: every column that is not
 // in a compressed chunk, as text and numbers that read well.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"daybook/tsdb/fault"
@@ -96,7 +97,7 @@ func build(ctx context.Context, path string, in SealInput) (err error) {
 		sealedPageBytes, sealCacheKiB, applicationID, FormatVersion)); err != nil {
 		return err
 	}
-	b := &builder{out: out, in: in, rows: newRowInserter(), dicts: newDicts(), words: newWordWriter(in.Day), file: &sealedMeta{absorbed: map[string]uint64{}}}
+	b := &builder{out: out, in: in, rows: newRowInserter(), dicts: newDicts(), ids: newIDSorter(filepath.Dir(path)), words: newWordWriter(in.Day), file: &sealedMeta{absorbed: map[string]uint64{}}}
 	if err := b.open(ctx); err != nil {
 		return errors.Join(err, b.close())
 	}
@@ -105,7 +106,7 @@ func build(ctx context.Context, path string, in SealInput) (err error) {
 		return err
 	}
 	// Inserts keep pages in memory (live.go), sorts do not.
-	if err := out.scripts(ctx, "PRAGMA temp_store = FILE;"+rowIndexes+sealedIndexes+"ANALYZE;"); err != nil {
+	if err := out.scripts(ctx, "PRAGMA temp_store = FILE;"+rowIndexes+"ANALYZE;"); err != nil {
 		return err
 	}
 	return out.script("PRAGMA main.journal_mode = DELETE")
@@ -125,6 +126,9 @@ type builder struct {
 	encoded []byte
 	chunk   int64
 	filter  *bloom
+	ids     *idSorter
+	crowds  keyCrowds
+	idPages sealedIDs
 	words   *wordWriter
 	file    *sealedMeta
 
@@ -180,7 +184,7 @@ func (b *builder) open(ctx context.Context) (err error) {
 }
 
 func (b *builder) close() error {
-	var errs []error
+	errs := []error{b.ids.close()}
 	for _, s := range []*sealSource{b.live, b.sealed} {
 		if s != nil {
 			errs = append(errs, s.close())
@@ -198,6 +202,10 @@ func (b *builder) write(ctx context.Context) error {
 		return err
 	}
 	if err := b.filter.store(b.out); err != nil {
+		return err
+	}
+	var err error
+	if b.idPages, err = storeIDs(b.out, b.ids, b.crowds.bytes()); err != nil {
 		return err
 	}
 	for _, r := range b.file.cuts {
@@ -235,7 +243,8 @@ func (b *builder) meta() error {
 	}{
 		{metaKind, kindSealed}, {metaFormat, int64(FormatVersion)}, {metaDay, b.in.Day.String()},
 		{metaGeneration, int64(b.in.Generation)}, {metaRows, b.count}, {metaOldest, oldest}, {metaNewest, newest},
-		{metaFilterBlocks, int64(b.filter.blocks())}, {metaSealedAt, b.in.At.UTC().Format(time.RFC3339)},
+		{metaFilterBlocks, int64(b.filter.blocks())}, {metaIDPages, int64(b.idPages.pages)},
+		{metaIDKeyBytes, int64(b.idPages.keyBytes)}, {metaSealedAt, b.in.At.UTC().Format(time.RFC3339)},
 		{metaSealedBy, b.in.By}, {metaVersion, b.in.Version},
 	} {
 		if err := setMeta(b.out, m.key, m.value); err != nil {

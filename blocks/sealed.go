@@ -22,6 +22,7 @@ type Sealed struct {
 	file *sealedMeta
 
 	filterBlocks int
+	ids          sealedIDs
 	filter       atomic.Pointer[bloom]
 	bytes        int64
 }
@@ -128,13 +129,13 @@ func (s *Sealed) load(ctx context.Context, c *conn) error {
 	if err := checkMeta(ctx, c, s.path, kindSealed, day); err != nil {
 		return err
 	}
-	var generation, blocks int64
+	var generation, blocks, idPages, keyBytes int64
 	for _, m := range []struct {
 		key string
 		to  *int64
 	}{
 		{metaGeneration, &generation}, {metaRows, &s.info.Rows}, {metaOldest, &s.info.Oldest},
-		{metaNewest, &s.info.Newest}, {metaFilterBlocks, &blocks},
+		{metaNewest, &s.info.Newest}, {metaFilterBlocks, &blocks}, {metaIDPages, &idPages}, {metaIDKeyBytes, &keyBytes},
 	} {
 		if *m.to, err = metaInt(ctx, c, m.key); err != nil {
 			return err
@@ -144,9 +145,11 @@ func (s *Sealed) load(ctx context.Context, c *conn) error {
 	if err != nil {
 		return err
 	}
-	if blocks < 1 || blocks*filterBlockBytes > fi.Size() || generation < 1 {
+	if blocks < 1 || blocks*filterBlockBytes > fi.Size() || generation < 1 ||
+		idPages < 0 || idPages > fi.Size() || idPages > 0 && (keyBytes < 1 || keyBytes > 8) {
 		return fmt.Errorf("meta: %w", errRow)
 	}
+	s.ids = sealedIDs{int(idPages), int(keyBytes)}
 	s.info.Generation, s.filterBlocks, s.bytes = int(generation), int(blocks), allocated(fi)
 	if s.file, err = loadSealedMeta(ctx, c); err == nil {
 		s.info.Gaps = len(s.file.gaps)

@@ -217,6 +217,10 @@ func (b *builder) copy(ctx context.Context, from *sealSource, row *sealRow) erro
 	b.last = key
 	b.count++
 	b.filter.add(row.at.Hash)
+	b.crowds.add(key)
+	if err := b.ids.add(idEntry{row.at.Hash, key}); err != nil {
+		return err
+	}
 	if _, moved := b.taken[row.at.ID]; moved {
 		b.taken[row.at.ID] = true
 	}

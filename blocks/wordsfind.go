@@ -200,19 +200,15 @@ func (d *finder) keysOf(ctx context.Context, f *fileRows, w wantedID) (keys []in
 	if err != nil || !maybe {
 		return nil, err
 	}
-	err = f.c.each(ctx, 1, func(vals []driver.Value) error {
+	err = d.sealed.ids.each(ctx, f.c, f.schema, w, 1, keysByID, func(vals []driver.Value) error {
 		key, ok := vals[0].(int64)
 		if !ok {
 			return errRow
 		}
 		keys = append(keys, key)
 		return nil
-	}, keyText(f.schema), bindID(w.id))
+	})
 	return keys, err
-}
-
-func keyText(schema string) string {
-	return "SELECT key FROM " + schema + ".invocation INDEXED BY invocation_id WHERE task_id = ?"
 }
 
 // next opens the next range; false at the end.
