@@ -51,6 +51,7 @@ type chunkBuilder struct {
 	lens  [chunkFields][]byte
 	texts [chunkFields][]byte
 	raw   []byte
+	enc   *zstd.Encoder // nil: the one of cuts
 }
 
 func (b *chunkBuilder) add(t *chunkTexts) {
@@ -78,11 +79,20 @@ func (b *chunkBuilder) take(dst []byte) ([]byte, error) {
 	if len(b.raw) > maxChunkBytes {
 		return nil, fmt.Errorf("the details of a row have more than %d bytes", maxChunkBytes)
 	}
-	enc, err := zstdEncoder()
-	if err != nil {
-		return nil, err
+	enc := b.enc
+	if enc == nil {
+		var err error
+		if enc, err = zstdEncoder(); err != nil {
+			return nil, err
+		}
 	}
 	return enc.EncodeAll(b.raw, append(dst, chunkVersion)), nil
+}
+
+// sealEncoder is the encoder of one build: sealed rows are kept for weeks, and
+// take 5 bytes less at 1.3 µs (docs/adr/0015-cut-and-seal-costs.md).
+func sealEncoder() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1))
 }
 
 // The coders hold tables of some hundred kilobytes and are safe for concurrent

@@ -67,7 +67,7 @@ func (t *tally) add(v *task.Invocation, name, gone int64) {
 		group = task.WorkerGroup(v.Worker)
 		t.groups[v.Worker] = group
 	}
-	rollupAt(t.minutes, rollupKey{rollup.Minute, rollupName(name), rollup.Minute.Start(v.RowTime()), gone}).AddBriefly(v, group)
+	rollupAt(t.minutes, rollupKey{rollup.Minute, rollupName(name), rollup.Minute.Start(v.RowTime()), gone}).AddShared(v, group)
 }
 
 func rollupAt(m map[rollupKey]*rollup.Rollup, k rollupKey) *rollup.Rollup {
@@ -136,6 +136,8 @@ type sealTally struct {
 	hours map[int64]*rollup.Rollup // of the hour, by name id
 	days  map[int64]*rollup.Rollup
 	buf   []byte
+
+	groups map[string]string // of workers
 }
 
 func (t *sealTally) add(c *conn, v *task.Invocation, name int64) error {
@@ -151,7 +153,15 @@ func (t *sealTally) add(c *conn, v *task.Invocation, name int64) error {
 		r = &rollup.Rollup{}
 		t.hours[name] = r
 	}
-	r.Add(v)
+	group, ok := t.groups[v.Worker]
+	if !ok {
+		if t.groups == nil {
+			t.groups = map[string]string{}
+		}
+		group = task.WorkerGroup(v.Worker)
+		t.groups[v.Worker] = group
+	}
+	r.AddShared(v, group) // its names are those of the source's dictionaries
 	return nil
 }
 

@@ -98,6 +98,9 @@ func build(ctx context.Context, path string, in SealInput) (err error) {
 		return err
 	}
 	b := &builder{out: out, in: in, rows: newRowInserter(), dicts: newDicts(), ids: newIDSorter(filepath.Dir(path)), words: newWordWriter(in.Day), file: &sealedMeta{absorbed: map[string]uint64{}}}
+	if b.details.enc, err = sealEncoder(); err != nil {
+		return err
+	}
 	if err := b.open(ctx); err != nil {
 		return errors.Join(err, b.close())
 	}

@@ -99,15 +99,15 @@ func (s *SQL) hide(ctx context.Context) error {
 // hideSealed looks ids up in the index. The filter says of most that they are
 // not there.
 func (s *SQL) hideSealed(ctx context.Context, a *sqlArm, gone map[string]bool) error {
-	find := fmt.Sprintf("INSERT OR IGNORE INTO hidden_%d SELECT key FROM %s.invocation INDEXED BY invocation_id WHERE task_id = ?", a.slot, a.schema)
+	hidden := fmt.Sprintf("INSERT OR IGNORE INTO hidden_%d (key) VALUES (?)", a.slot)
 	probe := func(id string) error {
-		if maybe, known := a.d.Sealed.MayContain(task.HashID(id)); known && !maybe {
+		w := wantedID{id: id, hash: task.HashID(id)}
+		if maybe, known := a.d.Sealed.MayContain(w.hash); known && !maybe {
 			return nil
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return s.c.exec(find, bindID(id))
+		return a.d.Sealed.ids.each(ctx, s.c, a.schema, w, 1, keysByID, func(vals []driver.Value) error {
+			return s.c.exec(hidden, vals[0])
+		})
 	}
 	for packed := range s.ids {
 		if err := probe(unpackMask(packed)); err != nil {
@@ -124,8 +124,13 @@ func (s *SQL) hideSealed(ctx context.Context, a *sqlArm, gone map[string]bool) e
 			continue
 		}
 		for _, table := range []string{"mask", "invocation"} {
-			if err := s.c.run(ctx, fmt.Sprintf("INSERT OR IGNORE INTO hidden_%d SELECT i.key FROM %s.%s AS o CROSS JOIN %s.invocation AS i INDEXED BY invocation_id ON i.task_id = o.task_id",
-				a.slot, over.schema, table, a.schema)); err != nil {
+			if err := s.c.each(ctx, 1, func(vals []driver.Value) error {
+				id, err := scanID(vals[0])
+				if err != nil {
+					return err
+				}
+				return probe(id)
+			}, "SELECT task_id FROM "+over.schema+"."+table); err != nil {
 				return err
 			}
 		}

@@ -87,9 +87,10 @@ func (r *Rollup) Add(v *task.Invocation) {
 	r.add(v, task.WorkerGroup(v.Worker), true)
 }
 
-// AddBriefly is Add for a rollup that does not outlive v: it shares v's names
-// instead of copying them. group is the group of v's worker.
-func (r *Rollup) AddBriefly(v *task.Invocation, group string) { r.add(v, group, false) }
+// AddShared is Add without copies of v's names: for those that are no parts of
+// larger texts, or a rollup that lives no longer than v. group is the group of
+// v's worker.
+func (r *Rollup) AddShared(v *task.Invocation, group string) { r.add(v, group, false) }
 
 // add counts an invocation; own says that names are copied.
 func (r *Rollup) add(v *task.Invocation, group string, own bool) {
