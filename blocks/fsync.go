@@ -12,7 +12,10 @@ import (
 )
 
 // syncDir makes a directory's entries durable.
-func syncDir(dir string) error {
+func syncDir(dir string) error { return SyncDir(dir) }
+
+// SyncDir makes what was created, renamed or deleted in a directory durable.
+func SyncDir(dir string) error {
 	if err := fault.Op("syncdir", dir); err != nil {
 		return err
 	}

@@ -12,10 +12,12 @@ import (
 type cuttable struct {
 	h    *head.Head
 	thin *thinner
+	// before is called before a cut is made durable.
+	before func()
 }
 
 // cuttable is how compact sees the head.
-func (db *DB) cuttable() cuttable { return cuttable{db.head, &db.thin} }
+func (db *DB) cuttable() cuttable { return cuttable{db.head, &db.thin, db.saveShared} }
 
 func rowsOf(cs []head.Candidate) []compact.Row {
 	rows := make([]compact.Row, len(cs))
@@ -54,6 +56,7 @@ func (c cuttable) SyncCut(cut compact.Cut) error {
 	if !ok {
 		return errors.New("not a cut of this head")
 	}
+	c.before()
 	return c.h.SyncCut(x)
 }
 

@@ -208,6 +208,7 @@ func stamp(us int64) string { return time.UnixMicro(us).UTC().Format(time.RFC333
 func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records [][]byte, promised bool, out *Appended) error {
 	var last head.Applied
 	whole := invs
+	defer db.legacyGate.pass()()
 	bases, gen, err := db.resolve(ctx, invs)
 	if err != nil {
 		return err
@@ -282,13 +283,19 @@ func (db *DB) resolve(ctx context.Context, invs []*task.Invocation) (map[string]
 func (db *DB) addLegacy(ctx context.Context, invs []*task.Invocation, bases map[string]head.Base) {
 	files, done := db.legacy.use()
 	defer done()
-	var ids []string
+	var ids, young []string
 	for _, v := range invs {
 		if _, new := bases[v.TaskID]; new && mayBeLegacy(files, v) {
 			ids = append(ids, v.TaskID)
+		} else if new {
+			young = append(young, v.TaskID)
 		}
 	}
-	for id, v := range db.legacyRows(ctx, ids) {
+	for _, f := range files {
+		f.sums.noteNew(ids)
+		ids = append(ids, f.sums.noteNew(young)...)
+	}
+	for id, v := range db.legacyRows(ctx, ids, true) {
 		b := bases[id]
 		if b.Inv != nil {
 			v.Merge(b.Inv)

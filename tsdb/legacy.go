@@ -25,6 +25,7 @@ type legacyFile struct {
 	oldest, newest int64 // row times, microseconds
 	handedOver     bool  // it lies under data/legacy/, and is deleted when it leaves
 	users          sync.WaitGroup
+	sums           legacySums
 }
 
 // legacies are the attached files, newest first. Files only leave.
@@ -76,8 +77,11 @@ func (db *DB) openLegacies() error {
 		}
 		attached[abs] = true
 		err = db.openLegacy(abs, own[abs])
+		var impossible *OptionsError
 		switch {
 		case err == nil:
+		case errors.As(err, &impossible):
+			return err // no file is left out for that
 		case db.opts.LegacyOptional || db.readOnly || own[abs]:
 			db.legacyLeftOut(abs, err)
 		default:
@@ -85,7 +89,7 @@ func (db *DB) openLegacies() error {
 		}
 	}
 	slices.SortFunc(db.legacy.files, func(a, b *legacyFile) int { return cmp.Compare(b.newest, a.newest) })
-	return db.noteAttached()
+	return errors.Join(db.noteAttached(), db.sweepSums())
 }
 
 // realPath is where a path leads to; an absolute path if that is not known.
@@ -159,6 +163,7 @@ func (db *DB) openLegacy(path string, handedOver bool) error {
 		level.Info(db.logger).Log("msg", "attached legacy file", "path", path, "schema", l.Generation(), "newest", stamp(f.newest), "leaves", leaves.UTC().Format(time.RFC3339))
 	}
 	db.legacy.files = append(db.legacy.files, f)
+	db.loadSums(f)
 	return nil
 }
 
@@ -209,7 +214,7 @@ var legacySides = []string{"-shm", "-wal", ""}
 // deletes it if it is to go.
 func (db *DB) letGo(f *legacyFile, deleted bool) error {
 	f.users.Wait()
-	err := f.Close()
+	err := errors.Join(f.Close(), db.removeSums(f))
 	if err != nil || !deleted {
 		return err
 	}
@@ -266,8 +271,8 @@ func mayBeLegacy(files []*legacyFile, v *task.Invocation) bool {
 }
 
 // legacyRows merges what the legacy files know of ids. A file that fails is
-// left out, and named by Health.
-func (db *DB) legacyRows(ctx context.Context, ids []string) map[string]task.Invocation {
+// left out, and named by Health. known says that the ids become known to the head.
+func (db *DB) legacyRows(ctx context.Context, ids []string, known bool) map[string]task.Invocation {
 	files, done := db.legacy.use()
 	defer done()
 	out := map[string]task.Invocation{}
@@ -281,8 +286,11 @@ func (db *DB) legacyRows(ctx context.Context, ids []string) map[string]task.Invo
 			continue
 		}
 		for id, v := range rows {
-			known := out[id]
-			v.Merge(&known)
+			if known {
+				f.sums.share(v.RowTime())
+			}
+			other := out[id]
+			v.Merge(&other)
 			out[id] = v
 		}
 	}

@@ -258,7 +258,11 @@ func TestLegacyRefusals(t *testing.T) {
 	if _, err := Open(o); !errors.As(err, &oe) || !strings.Contains(err.Error(), "at once") {
 		t.Fatalf("it would delete at once: %v", err)
 	}
-	o.LegacyDelete = false
+	o.LegacyOptional = true
+	if _, err := Open(o); !errors.As(err, &oe) {
+		t.Fatalf("it may start without a file, not delete one: %v", err)
+	}
+	o.LegacyDelete, o.LegacyOptional = false, false
 	foreign := filepath.Join(t.TempDir(), "x.db")
 	if err := os.WriteFile(foreign, []byte("not a database"), 0o644); err != nil {
 		t.Fatal(err)

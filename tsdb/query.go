@@ -36,7 +36,7 @@ func (db *DB) Get(ctx context.Context, id string) (task.Invocation, error) {
 		if err != nil {
 			return task.Invocation{}, err
 		}
-		old := db.legacyRows(ctx, []string{id})
+		old := db.legacyRows(ctx, []string{id}, false)
 		if b := bases[id]; b.Inv != nil {
 			if v, ok := old[id]; ok {
 				return task.Merge(*b.Inv, v), nil

@@ -48,7 +48,7 @@ func (db *DB) Run(ctx context.Context) error {
 	db.noteDowntime()
 	db.ready.Store(true)
 	var wg sync.WaitGroup
-	for _, loop := range []func(context.Context){db.cutLoop, db.sealLoop, db.retainLoop, db.spaceLoop, db.logLoop} {
+	for _, loop := range []func(context.Context){db.cutLoop, db.sealLoop, db.retainLoop, db.spaceLoop, db.logLoop, db.legacyLoop} {
 		wg.Go(func() { loop(ctx) })
 	}
 	wg.Wait()
@@ -103,6 +103,7 @@ func (db *DB) replay(ctx context.Context) error {
 		db.storeFailed("creating live files", err)
 	}
 	fault.Point("replay.prepared")
+	db.saveShared()
 	if res.Records > 0 {
 		if err := db.head.Checkpoint(); err != nil {
 			db.storeFailed("writing a checkpoint after the replay", err)
@@ -263,11 +264,14 @@ func (db *DB) giveUpParked(ctx context.Context) error {
 		invs[i], records[i] = &old[i], head.AppendEvent(nil, &old[i])
 	}
 	// Only as many as fit: this is the cutter, which nobody makes room for.
+	passed := db.legacyGate.pass()
 	bases, gen, err := db.resolve(ctx, invs)
 	if err != nil {
+		passed()
 		return err
 	}
 	a := db.head.Append(invs, records, bases, gen, false)
+	passed()
 	return db.head.Wait(a.Ticket)
 }
 
@@ -305,6 +309,7 @@ func (db *DB) sealLoop(ctx context.Context) {
 		if err := db.compact.Prepare(); err != nil {
 			db.storeFailed("creating live files", err)
 		}
+		db.saveShared() // a day that it does not name costs the rollups
 		if err := db.compact.Seal(ctx, false); err != nil && ctx.Err() == nil {
 			level.Error(db.logger).Log("msg", "sealing: it will be tried again", "err", err)
 		}

@@ -65,6 +65,7 @@ type summation struct {
 	visible     map[task.Day]blocks.VisibleCuts
 	files       []*legacyFile
 	unreadable  []string
+	parked      map[string]bool // ids, if there are legacy files
 }
 
 // run makes the attempt; ok false is to be tried again.
@@ -97,7 +98,7 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 	if err := s.superseded(ctx, view); err != nil {
 		return false, err
 	}
-	if err := s.legacyRows(ctx, view); err != nil {
+	if ok, err := s.legacy(ctx, view); !ok || err != nil {
 		return false, err
 	}
 	for _, r := range s.rows {
@@ -149,12 +150,13 @@ func (s *summation) stored(ctx context.Context, view *blocks.View) (ok bool, err
 	return true, nil
 }
 
-// fine counts a stretch in which hours do not go.
+// fine counts a stretch in which hours do not go. Minutes of a sealed day are
+// remembered by a daemon only: among copies some rows of a file are not shown.
 func (s *summation) fine(ctx context.Context, view *blocks.View, r stretch) (ok bool, err error) {
 	at := r.from
 	for _, d := range slices.Backward(view.Days()) {
 		minutes := stretch{ceil(max(at, d.Day.Start()), rollup.Minute), rollup.Minute.Start(min(r.to, d.Day.End()))}
-		if minutes.from >= minutes.to || d.Sealed != nil && (d.Live != nil || s.name != "" || rollup.Hour.Start(minutes.from) != rollup.Hour.Start(minutes.to-1)) {
+		if minutes.from >= minutes.to || d.Sealed != nil && (d.Live != nil || s.db.readOnly || s.name != "" || rollup.Hour.Start(minutes.from) != rollup.Hour.Start(minutes.to-1)) {
 			continue
 		}
 		if d.Sealed != nil {
@@ -266,6 +268,7 @@ func (s *summation) memory(ctx context.Context) error {
 	if parked == nil || parked.Rows() == 0 || len(s.rolled) == 0 {
 		return nil
 	}
+	s.parked = map[string]bool{}
 	inHead := make(map[string]bool, len(s.account.Invs))
 	for _, v := range s.account.Invs {
 		inHead[v.TaskID] = true
@@ -274,6 +277,9 @@ func (s *summation) memory(ctx context.Context) error {
 	return parked.Scan(ctx, after, true, func(v *task.Invocation) (bool, error) {
 		if !inHead[v.TaskID] {
 			s.take(s.added, v)
+			if len(s.files) > 0 {
+				s.parked[v.TaskID] = true
+			}
 		}
 		return v.RowTime() < s.to, nil
 	})
@@ -310,22 +316,36 @@ func (s *summation) subtract() (ok bool, err error) {
 	return true, nil
 }
 
-// legacyRows counts the rows of legacy files in what rollups count of the days.
-func (s *summation) legacyRows(ctx context.Context, view *blocks.View) error {
-	for _, r := range s.rolled {
-		q := Query{Filter: task.Filter{From: r.from, To: r.to}, Oldest: true}
-		sources := s.db.openLegacySources(ctx, s.files, &q, 0, func(id string) bool {
-			return s.account.Holds(id) || inDays(ctx, view, id)
-		})
-		for _, from := range sources {
-			for from.advance(); from.row != nil; from.advance() {
-				if s.name == "" || from.row.TaskName == s.name {
-					s.added.Add(from.row)
+// legacy counts what legacy files know in what rollups count of the days.
+func (s *summation) legacy(ctx context.Context, view *blocks.View) (ok bool, err error) {
+	for _, f := range s.files {
+		for _, r := range s.rolled {
+			sums, parts := f.parts(r, s.width)
+			for _, p := range parts {
+				if p.width == rollup.Minute {
+					s.legacyRows(ctx, view, f, p.stretch)
+				} else if ok, err := s.legacySums(ctx, f, sums, p); !ok || err != nil {
+					return ok, err
 				}
 			}
-			from.stop()
 		}
-		s.unreadable = append(s.unreadable, failed(sources)...)
 	}
-	return ctx.Err()
+	return true, ctx.Err()
+}
+
+// legacyRows counts the rows of a legacy file.
+func (s *summation) legacyRows(ctx context.Context, view *blocks.View, f *legacyFile, r stretch) {
+	q := Query{Filter: task.Filter{From: r.from, To: r.to}, Oldest: true}
+	sources := s.db.openLegacySources(ctx, []*legacyFile{f}, &q, 0, func(id string) bool {
+		return s.account.Holds(id) || s.parked[id] || inDays(ctx, view, id)
+	})
+	for _, from := range sources {
+		for from.advance(); from.row != nil; from.advance() {
+			if s.name == "" || from.row.TaskName == s.name {
+				s.added.Add(from.row)
+			}
+		}
+		from.stop()
+	}
+	s.unreadable = append(s.unreadable, failed(sources)...)
 }
