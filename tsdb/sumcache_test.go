@@ -94,3 +94,32 @@ func TestSumsOfSealedDays(t *testing.T) {
 		t.Errorf("%d bytes are remembered", n)
 	}
 }
+
+// However many names clients invent, a summary is of ten thousand and the rest,
+// which counts every invocation.
+func TestTasksOfInventedNames(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.WALSync, o.HeadMaxRecords = "never", 100_000
+	db := start(t, o)
+	defer db.Close()
+	const each = 11_000
+	recs := make([]Record, 2*each)
+	for i := range each {
+		recs[2*i], recs[2*i+1] = finished(fmt.Sprint("f", i), noon), started(fmt.Sprint("s", i), noon)
+		recs[2*i].Invocation.TaskName = fmt.Sprint("finished", i)
+		recs[2*i+1].Invocation.TaskName = fmt.Sprint("started", i)
+	}
+	mustAppend(t, db, recs...)
+	list, _, err := db.Tasks(context.Background(), 0, noon.UnixMicro()+1, "")
+	if err != nil || len(list) > rollup.DefaultLimits.Names+2 {
+		t.Fatal(len(list), err)
+	}
+	var total, active uint64
+	for _, x := range list {
+		total, active = total+x.Total, active+x.Active
+	}
+	if total != 2*each || active != each {
+		t.Errorf("%d invocations, %d of them open", total, active)
+	}
+}
