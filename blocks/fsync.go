@@ -39,7 +39,8 @@ func syncFile(path string) error {
 }
 
 // publish gives a finished file its final name. A file that has that name
-// already is never replaced: the error is fs.ErrExist then.
+// already is never replaced: the error is fs.ErrExist then. After another error
+// it has no name, if the disk lets it be taken away.
 func publish(tmp, path string) error {
 	err := fault.Op("link", path)
 	if err == nil {
@@ -49,7 +50,7 @@ func publish(tmp, path string) error {
 	case err == nil:
 		fault.Point("publish.linked")
 		if err := remove(tmp); err != nil {
-			return err
+			return errors.Join(err, removeFiles(path))
 		}
 	case errors.Is(err, syscall.EPERM), errors.Is(err, errors.ErrUnsupported):
 		// A file system without hard links.
@@ -62,7 +63,10 @@ func publish(tmp, path string) error {
 	default:
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return errors.Join(err, removeFiles(path))
+	}
+	return nil
 }
 
 // remove and rename are those of package os.

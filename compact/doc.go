@@ -24,6 +24,8 @@
 //	new sealed file under tmp/              tmp/ is swept; the live file is sealed again
 //	sealed file in days/, live file still   the sealed file names the live file and its last cut: the live file goes
 //	there, or the older generation          the sealed file names the older one: it goes, .sha256 first
+//	sealed file in days/ by a failing disk, the one generation too many: into quarantine/, and the day is sealed again
+//	and the live file was cut into since
 //	sealed file without .sha256             a note in verify; nothing is missing
 //	retention: out of the catalog, not      the day is older than the floor: it goes now
 //	yet deleted

@@ -116,6 +116,12 @@ func (c *Compactor) openSealed() error {
 	}
 	for d, gens := range byDay {
 		slices.SortFunc(gens, func(a, b *blocks.Sealed) int { return b.Generation() - a.Generation() })
+		if gens, err = c.dropUnpublished(gens); err != nil {
+			return err
+		}
+		if len(gens) == 0 {
+			continue // its live file has everything
+		}
 		c.days[d] = &day{sealed: gens[0]}
 		for _, old := range gens[1:] {
 			if err := old.Close(); err != nil {
@@ -140,6 +146,64 @@ func (c *Compactor) openSealed() error {
 		}
 	}
 	return nil
+}
+
+// dropUnpublished leaves out generations that came into days/ and were never
+// used, because the disk failed at that moment and did not let them be taken
+// away: the live file was cut into after that. What they are made of is there;
+// they are put into quarantine.
+func (c *Compactor) dropUnpublished(gens []*blocks.Sealed) ([]*blocks.Sealed, error) {
+	for c.unpublished(gens) {
+		s := gens[0]
+		level.Warn(c.logger).Log("msg", "a sealed file was never published; its day is sealed again", "path", s.Path())
+		if err := s.Close(); err != nil {
+			return gens, err
+		}
+		if !c.readOnly {
+			to := filepath.Join(c.dirs.root, "quarantine")
+			if err := os.MkdirAll(to, 0o755); err != nil {
+				return gens, err
+			}
+			if err := os.Rename(s.Path(), filepath.Join(to, s.Name())); err != nil {
+				return gens, err
+			}
+			if err := removeIfThere(s.Path() + ".sha256"); err != nil {
+				return gens, err
+			}
+		}
+		gens = gens[1:]
+	}
+	return gens, nil
+}
+
+// unpublished reports whether a live file goes on behind what the first of
+// these generations has of it, while what that replaces is still there.
+func (c *Compactor) unpublished(gens []*blocks.Sealed) bool {
+	if len(gens) == 0 {
+		return false
+	}
+	goesOn, replaces := false, 0
+	for name, last := range gens[0].Absorbed() {
+		if last == 0 { // a generation
+			if _, gen, ok := blocks.ParseSealedName(name); ok {
+				replaces = max(replaces, gen)
+			}
+			continue
+		}
+		path := filepath.Join(c.dirs.live, name)
+		if _, err := os.Lstat(path); err != nil {
+			continue
+		}
+		l, err := c.openLiveFile(path)
+		if err != nil {
+			continue
+		}
+		goesOn = goesOn || l.LastCut() > last
+		if err := l.Close(); err != nil {
+			return false
+		}
+	}
+	return goesOn && (replaces == 0 || len(gens) > 1 && gens[1].Generation() == replaces)
 }
 
 // openLive opens the live files and the parked file, and removes live files

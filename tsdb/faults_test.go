@@ -209,6 +209,9 @@ func (l *life) holds() {
 	if _, err := l.db.compact.Retain(ctx, l.db.cuttable()); err != nil {
 		t.Fatal(err)
 	}
+	for name, err := range l.db.compact.Unreadable() {
+		t.Errorf("%s: %v", name, err)
+	}
 	all := contents(t, l.db)
 	l.compare("the directory", all)
 	sums, _, err := l.db.Tasks(ctx, 0, l.db.now()+1, "")
@@ -337,8 +340,10 @@ func (d *disk) fail(t *testing.T, i, long int, errno syscall.Errno) {
 		d.quiet[d.first[:strings.Index(d.first, " ")]]++
 	}
 	told := fmt.Sprint(l.errs, l.said())
+	defer func() {
+		if t.Failed() {
+			t.Logf("first failed: %s; told: %s", d.first, told)
+		}
+	}()
 	l.holds()
-	if t.Failed() {
-		t.Logf("first failed: %s; told: %s", d.first, told)
-	}
 }
