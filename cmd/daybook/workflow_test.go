@@ -43,21 +43,14 @@ func TestWorkflowOverMidnight(t *testing.T) {
 				TaskName string `json:"task_name"`
 				Path     []string
 			} `json:"broke_at"`
-			Nodes []struct {
-				TaskName string `json:"task_name"`
-				Depth    int
-				Children []string
-			}
+			Tree     treeNode
 			Complete bool
 		}
 		if err := json.Unmarshal(body, &flow); err != nil || code != http.StatusOK {
 			t.Fatalf("%s: %d %s", where, code, body)
 		}
-		got := ""
-		for _, n := range flow.Nodes {
-			got += fmt.Sprintf("%s/%d/%d ", n.TaskName, n.Depth, len(n.Children))
-		}
-		if want := "shop.step0/0/2 shop.step1/1/0 shop.step2/1/1 shop.step3/2/0 "; got != want || !flow.RootStored || !flow.Complete {
+		got := flow.Tree.String()
+		if want := "shop.step0(shop.step1()shop.step2(shop.step3()))"; got != want || !flow.RootStored || !flow.Complete {
 			t.Errorf("%s: %s, want %s", where, got, want)
 		}
 		if len(flow.BrokeAt) != 1 || flow.BrokeAt[0].TaskName != "shop.step3" || len(flow.BrokeAt[0].Path) != 3 || flow.States["SUCCESS"] != 3 {
@@ -73,6 +66,62 @@ func TestWorkflowOverMidnight(t *testing.T) {
 	}
 	if code, _ := p.get("/api/v1/workflows/nobody"); code != http.StatusNotFound {
 		t.Errorf("a root that nobody knows: %d", code)
+	}
+	p.quit()
+}
+
+type treeNode struct {
+	TaskName string `json:"task_name"`
+	Depth    int
+	Children []treeNode
+}
+
+func (n treeNode) String() string {
+	s := n.TaskName + "("
+	for _, c := range n.Children {
+		s += c.String()
+	}
+	return s + ")"
+}
+
+// TestWorkflowOfALongChain: deep chains come in pieces that every reader of
+// JSON can take.
+func TestWorkflowOfALongChain(t *testing.T) {
+	t.Parallel()
+	p := serve(t, t.TempDir(), anyTime...)
+	const length = 450
+	var lines [][]byte
+	for i := range length {
+		lines = append(lines, fmt.Appendf(nil, `{"task_id":"c%d","task_name":"n%d","state":"SUCCESS","finished_at":%d,"root_id":"c0","parent_id":"c%d"}`, i, i, 1795392000+i, max(i-1, 0)))
+	}
+	p.mustPost("/api/v1/invocations", lines)
+	_, body := p.get("/api/v1/workflows/c0")
+	var flow struct {
+		Tree    treeNode
+		Deeper  []treeNode
+		Orphans []treeNode
+	}
+	if err := json.Unmarshal(body, &flow); err != nil {
+		t.Fatal(err)
+	}
+	depth := 0
+	for _, at := range append([]treeNode{flow.Tree}, flow.Deeper...) {
+		levels := 0
+		for n := at; ; n = n.Children[0] {
+			if n.TaskName != fmt.Sprint("n", depth) || n.Depth != depth {
+				t.Fatalf("%s at depth %d, want %d", n.TaskName, n.Depth, depth)
+			}
+			depth++
+			if levels++; levels > 201 {
+				t.Fatal("nested deeper than said")
+			}
+			if len(n.Children) == 0 {
+				break
+			}
+		}
+	}
+	if depth != length || len(flow.Orphans) != 0 {
+		t.Errorf("%d of %d, %d orphans", depth, length, len(flow.Orphans))
 	}
 	p.quit()
 }

@@ -10,9 +10,14 @@ import (
 	"daybook/tsdb/task"
 )
 
-// workflow answers a chain, group or chord as a tree: its nodes in a list, each
-// with its depth and the ids of its children. A list, because a chain is as
-// deep as it is long, and JSON readers give up at some depth.
+// maxNesting is how many levels of a workflow are nested. A chain is as deep as
+// it is long, and JSON readers give up at some depth: two levels of theirs are
+// one of ours.
+const maxNesting = 200
+
+// workflow answers a chain, group or chord as a tree: the root with its
+// children in it, then what hangs below nothing known, then what is deeper than
+// maxNesting.
 func (a *API) workflow(w http.ResponseWriter, r *http.Request, id string) error {
 	if _, err := parameters(r, nil); err != nil {
 		return err
@@ -27,13 +32,23 @@ func (a *API) workflow(w http.ResponseWriter, r *http.Request, id string) error 
 	}
 	out := a.answer(w, r, http.StatusOK)
 	out.buf = appendWorkflowHead(out.buf, &flow)
-	out.buf = append(out.buf, `,"nodes":[`...)
+	t := treeWriter{out: out, flow: &flow}
+	out.buf = append(out.buf, `,"tree":`...)
+	t.node(0, 0)
+	var orphans []int
 	for i := range flow.Nodes {
-		if i > 0 {
+		if flow.Nodes[i].Orphan != tsdb.NotOrphan {
+			orphans = append(orphans, i)
+		}
+	}
+	out.buf = append(out.buf, `,"orphans":`...)
+	t.nodes(orphans, 0)
+	out.buf = append(out.buf, `,"deeper":[`...)
+	for n := 0; n < len(t.deeper); n++ { // it grows meanwhile
+		if n > 0 {
 			out.buf = append(out.buf, ',')
 		}
-		out.buf = appendNode(out.buf, &flow, &flow.Nodes[i])
-		out.spill()
+		t.node(t.deeper[n], 0)
 	}
 	out.buf = strconv.AppendBool(append(out.buf, `],"truncated":`...), flow.Truncated)
 	out.buf = strconv.AppendBool(append(out.buf, `,"complete":`...), flow.Complete)
@@ -90,9 +105,17 @@ func appendBroken(dst []byte, f *tsdb.Workflow, at int) []byte {
 	return append(dst, '}')
 }
 
-// appendNode prints an invocation as everywhere, and its place in the tree.
-func appendNode(dst []byte, f *tsdb.Workflow, n *tsdb.WorkflowNode) []byte {
-	dst = task.AppendJSON(dst, &n.Invocation)
+// treeWriter prints nodes with their children in them.
+type treeWriter struct {
+	out    *answer
+	flow   *tsdb.Workflow
+	deeper []int // nodes that would be nested too deep
+}
+
+// node prints an invocation as everywhere, and below it its children.
+func (t *treeWriter) node(i, nesting int) {
+	n := &t.flow.Nodes[i]
+	dst := task.AppendJSON(t.out.buf, &n.Invocation)
 	dst = dst[:len(dst)-1] // go on inside; the task_id is always there
 	if !n.Stored {
 		dst = append(dst, `,"missing":true`...)
@@ -101,8 +124,27 @@ func appendNode(dst []byte, f *tsdb.Workflow, n *tsdb.WorkflowNode) []byte {
 		dst = task.AppendJSONString(append(dst, `,"orphan":`...), string(n.Orphan))
 	}
 	dst = strconv.AppendInt(append(dst, `,"depth":`...), int64(n.Depth), 10)
-	dst = appendIDs(append(dst, `,"children":`...), f, n.Children)
-	return append(dst, '}')
+	children := n.Children
+	if nesting == maxNesting && len(children) > 0 {
+		dst = append(dst, `,"continued":true`...)
+		t.deeper = append(t.deeper, children...)
+		children = nil
+	}
+	t.out.buf = append(dst, `,"children":`...)
+	t.nodes(children, nesting+1)
+	t.out.buf = append(t.out.buf, '}')
+	t.out.spill()
+}
+
+func (t *treeWriter) nodes(list []int, nesting int) {
+	t.out.buf = append(t.out.buf, '[')
+	for n, i := range list {
+		if n > 0 {
+			t.out.buf = append(t.out.buf, ',')
+		}
+		t.node(i, nesting)
+	}
+	t.out.buf = append(t.out.buf, ']')
 }
 
 // appendIDs prints the task_ids of nodes.
