@@ -136,6 +136,9 @@ func (r *run) lost(bench string, s *sent) {
 	if s.busy > 0 {
 		r.report.less(bench, "answered 503", "requests", float64(s.busy))
 	}
+	if s.cut > 0 {
+		r.report.less(bench, "connections closed on a request", "requests", float64(s.cut))
+	}
 }
 
 func (r *run) ingestHalf(ctx context.Context, d *daemon) error {

@@ -3,9 +3,11 @@ package bench
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"daybook/tsdb/load"
@@ -26,6 +28,7 @@ type sending struct {
 type sent struct {
 	answer
 	busy int64 // requests that were asked to come again
+	cut  int64 // requests whose connection was closed on them
 	took time.Duration
 	acks []time.Duration // how long each request took, ascending
 }
@@ -86,6 +89,7 @@ func (s *sent) add(o *sent) {
 	s.Rejected += o.Rejected
 	s.Dropped += o.Dropped
 	s.busy += o.busy
+	s.cut += o.cut
 	s.acks = append(s.acks, o.acks...)
 }
 
@@ -118,6 +122,11 @@ func (c *sender) run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
+		case errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF):
+			// A request that was refused before its body was read. A daemon
+			// that is gone refuses connections, which ends this.
+			c.sent.cut++
+			continue
 		case err != nil:
 			return err
 		case busy:
