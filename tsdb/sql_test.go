@@ -145,6 +145,15 @@ func (m *model) checkSQL(all []task.Invocation) {
 		from = m.c.now().UnixMicro() - m.r.Int64N(4*24*3600*1_000_000)
 		to = oneOf(m.r, 0, from+m.r.Int64N(3*24*3600*1_000_000)+1)
 	}
+	s, err := m.db.OpenSQL(context.Background(), from, to)
+	if many := new(*blocks.TooManyFilesError); errors.As(err, many) {
+		// Today and the two days before have six files at most, tomorrow two more.
+		from, to = m.c.now().Add(-48*time.Hour).UnixMicro(), 0
+	} else if err != nil {
+		m.failf("sql over %s to %s: %v", stamp(from), stamp(to), err)
+	} else if err := s.Close(); err != nil {
+		m.failf("sql: %v", err)
+	}
 	if diff := sqlDiffers(m.t, m.db, from, to, all); diff != "" {
 		m.failf("sql over %s to %s: %s", stamp(from), stamp(to), diff)
 	}

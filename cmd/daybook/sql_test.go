@@ -295,10 +295,12 @@ func TestSQLWhileWriting(t *testing.T) {
 	defer cancel()
 	acked := make(chan int, 1)
 	failed := make(chan error, 1)
+	const most = 20_000
 	go func() {
 		defer close(failed)
+		defer close(acked)
 		now := time.Now().Unix()
-		for n := 0; ctx.Err() == nil; n += 100 {
+		for n := 0; ctx.Err() == nil && n < most; n += 100 {
 			var lines bytes.Buffer
 			for i := n; i < n+100; i++ {
 				// Over three days, and each starts before it ends.
@@ -324,7 +326,10 @@ func TestSQLWhileWriting(t *testing.T) {
 		rounds = 8
 	}
 	for range rounds {
-		n := <-acked
+		n, more := <-acked
+		if !more {
+			break
+		}
 		out := tool(t, "sql", "--storage.path="+dir, "--format=csv", "SELECT count(*), count(DISTINCT task_id), sum(state = 'SUCCESS') FROM invocations")
 		rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
 		if err != nil || len(rows) != 2 {

@@ -22,7 +22,7 @@ func sources(t *testing.T) (named []string) {
 				t.Fatal(err)
 			}
 			for _, line := range regexp.MustCompile(`(?m)^.*(fault\.Point|sealPoint|at)\(.*$`).FindAllString(string(text), -1) {
-				for _, m := range regexp.MustCompile(`"([a-z]+\.[a-z-]+)"`).FindAllStringSubmatch(line, -1) {
+				for _, m := range regexp.MustCompile(`"([a-z]{3,}\.[a-z-]+)"`).FindAllStringSubmatch(line, -1) {
 					named = append(named, m[1])
 				}
 			}

@@ -221,7 +221,7 @@ func TestTasksAndCount(t *testing.T) {
 		"/api/v1/tasks?from=5&to=4":                           {400, `from: after to`},
 		"/api/v1/tasks/t":                                     {200, `{"task_name":"t"`},
 		"/api/v1/tasks/none":                                  {404, `no invocation of task`},
-		"/api/v1/workflows/a%2Fb":                             {200, `{"root_id":"a/b","root_stored":true,"total":0,"open":0,"given_up":0,"states":{},"first_at":null,"last_at":null,"broke_at":[],"nodes":[{"task_id":"a/b","state":"SENT","updated_at":1,"depth":0,"children":[]}],"truncated":false,"complete":false,"coverage":{`},
+		"/api/v1/workflows/a%2Fb":                             {200, `{"root_id":"a/b","root_stored":true,"total":0,"open":0,"given_up":0,"states":{},"first_at":null,"last_at":null,"broke_at":[],"tree":{"task_id":"a/b","state":"SENT","updated_at":1,"depth":0,"children":[]},"orphans":[],"deeper":[],"truncated":false,"complete":false,"coverage":{`},
 		"/api/v1/workflows/a?limit=1":                         {400, `unknown parameter`},
 		"/api/v1/workflows/":                                  {404, `no such endpoint`},
 		"/api/v1/tasks/a%2Fseries":                            {200, `{"task_name":"t"`},
