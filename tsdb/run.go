@@ -55,9 +55,9 @@ func (db *DB) Run(ctx context.Context) error {
 	return nil
 }
 
-// downtimeNoticed is how long no daemon has to have run here to be a gap; the
-// clock is noted every spaceInterval.
-const downtimeNoticed = 10 * time.Second
+// downtimeNoticed is how long no daemon has to have run here to be a gap. The
+// clock is noted every spaceInterval, and when a daemon is stopped.
+const downtimeNoticed = 2 * spaceInterval
 
 // noteDowntime records the time in which no daemon ran here.
 func (db *DB) noteDowntime() {

@@ -9,8 +9,9 @@ import (
 	"daybook/tsdb/task"
 )
 
-// TestRatePerMin counts what ended in the present minute and the five before,
-// in the head and in a live file, across the start of an hour.
+// TestRatePerMin counts what ended in the last five minutes, in the head and in
+// a live file, across the start of an hour; of the minute in which they begin, in
+// proportion.
 func TestRatePerMin(t *testing.T) {
 	c := &testClock{at: time.Date(2026, 11, 23, 11, 2, 30, 0, time.UTC)}
 	db := running(t, testOptions(t.TempDir(), c))
@@ -37,7 +38,7 @@ func TestRatePerMin(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Total != 4 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if want := 3 / 5.5; list[0].RatePerMin != want {
+	if want := (2 + 0.5) / 5; list[0].RatePerMin != want {
 		t.Errorf("%v a minute, want %v", list[0].RatePerMin, want)
 	}
 }

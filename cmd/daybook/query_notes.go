@@ -46,6 +46,6 @@ func (n *coverageNotes) print(w io.Writer, found int, complete bool) {
 		fmt.Fprintf(w, "daybook: not covered: %s to %s, %s%s\n", clock(g.From), clock(g.To), printable(g.Cause), missing)
 	}
 	if n.retention > 0 && (found == 0 || n.from != 0) && n.from < n.retention {
-		fmt.Fprintf(w, "daybook: not covered: what ended before %s has been deleted by age\n", clock(n.retention))
+		fmt.Fprintf(w, "daybook: not covered: what ended before %s is not kept (--retention.time)\n", clock(n.retention))
 	}
 }

@@ -156,7 +156,7 @@ func TestQueryDaemons(t *testing.T) {
 		if code != 0 || !strings.HasPrefix(out, `{"task_id":"x","state":"SUCCESS","finished_at":5,`) || strings.Contains(said, "p@ss") || strings.Contains(said, "p%40ss") {
 			t.Errorf("%s: exit code %d: %s%s", trust, code, out, said)
 		}
-		for _, want := range []string{"the time limit ended", "2026-11-19.db cannot be read", "00:00:01.000Z to 1970-01-01T00:00:02.500Z, down, 3 missing", "1970-01-01T00:00:07.500Z has been deleted by age"} {
+		for _, want := range []string{"the time limit ended", "2026-11-19.db cannot be read", "00:00:01.000Z to 1970-01-01T00:00:02.500Z, down, 3 missing", "1970-01-01T00:00:07.500Z is not kept"} {
 			if !strings.Contains(said, want) {
 				t.Errorf("%s: it does not say %q: %s", trust, want, said)
 			}

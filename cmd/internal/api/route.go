@@ -16,6 +16,7 @@ type route map[string]handler
 const (
 	invocationPrefix = "/api/v1/invocations/"
 	taskPrefix       = "/api/v1/tasks/"
+	seriesPath       = "/api/v1/tasks/{name}/series" // as it is called in the table and in metrics
 	workflowPrefix   = "/api/v1/workflows/"
 	seriesSuffix     = "/series"
 	pathHealthy      = "/-/healthy"
@@ -32,7 +33,7 @@ func (a *API) table() map[string]route {
 		"/api/v1/count":            {http.MethodGet: a.count},
 		"/api/v1/tasks":            {http.MethodGet: a.tasks},
 		taskPrefix:                 {http.MethodGet: a.task},
-		taskPrefix + seriesSuffix:  {http.MethodGet: a.series},
+		seriesPath:                 {http.MethodGet: a.series},
 		workflowPrefix:             {http.MethodGet: a.workflow},
 		"/api/v1/blocks":           {http.MethodGet: a.blocks},
 		"/api/v1/status/flags":     {http.MethodGet: a.flags},
@@ -81,7 +82,7 @@ func (a *API) match(r *http.Request) (endpoint, arg string, err error) {
 		}
 		endpoint := prefix
 		if name, ok := strings.CutSuffix(rest, seriesSuffix); ok && prefix == taskPrefix {
-			endpoint, rest = taskPrefix+seriesSuffix, name
+			endpoint, rest = seriesPath, name
 		}
 		if arg, err = url.PathUnescape(rest); err != nil {
 			err = refuse(http.StatusBadRequest, "the path is not percent-encoded: %v", err)

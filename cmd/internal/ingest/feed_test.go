@@ -83,9 +83,10 @@ func TestGapOfALostBroker(t *testing.T) {
 		f.Lost(errors.New("refused"), false)
 	}
 	f.Connected()
-	// It begins with the last sign of life, and is told while it goes on.
+	// It begins with the last sign of life, and is told at once and while it goes on.
 	start := int64(1_001_000_000)
 	want := []Gap{
+		{"redis://user:xxxxx@h:6379/0", CauseBrokerLost, start, start + 5_000_000, 0},
 		{"redis://user:xxxxx@h:6379/0", CauseBrokerLost, start, start + 35_000_000, 0},
 		{"redis://user:xxxxx@h:6379/0", CauseBrokerLost, start, start + 65_000_000, 0},
 		{"redis://user:xxxxx@h:6379/0", CauseBrokerLost, start, start + 75_000_000, 0},
@@ -129,6 +130,8 @@ func TestGapAtTheStartAndAtTheEnd(t *testing.T) {
 	c.add(time.Second)
 	f.End(CauseOverflow)
 	want := []Gap{
+		{"redis://user:xxxxx@h:6379/0", CauseBrokerLost, 1_000_000_000, 1_001_000_000, 0},
+		{"redis://user:xxxxx@h:6379/0", CauseOverflow, 1_002_000_000, 1_002_000_001, 3},
 		{"redis://user:xxxxx@h:6379/0", CauseBrokerLost, 1_000_000_000, 1_003_000_000, 0},
 		{"redis://user:xxxxx@h:6379/0", CauseOverflow, 1_002_000_000, 1_003_000_000, 7},
 	}

@@ -43,7 +43,7 @@ func (f *Feed) Lost(err error, kept bool) {
 	ok := false
 	if !kept {
 		if f.lost.from.IsZero() {
-			f.lost = span{from: f.alive, told: now}
+			f.lost = span{from: f.alive, told: now.Add(-gapEvery)} // told at once
 		}
 		g, ok = f.lost.progress(now)
 	}
@@ -83,7 +83,7 @@ func (f *Feed) grow(messages int64, cause string, ours bool) {
 	}
 	fresh := f.overflow.from.IsZero()
 	if fresh {
-		f.overflow = span{from: now, told: now}
+		f.overflow = span{from: now, told: now.Add(-gapEvery)}
 		f.tracker.missed()
 	}
 	f.overflow.count += messages
