@@ -26,6 +26,10 @@ type legacyFile struct {
 	handedOver     bool  // it lies under data/legacy/, and is deleted when it leaves
 	users          sync.WaitGroup
 	sums           legacySums
+	// leaving ends with leave, once the file is out of the list: what goes on
+	// for long with the file in use stops then.
+	leaving context.Context
+	leave   context.CancelFunc
 }
 
 // legacies are the attached files, newest first. Files only leave.
@@ -47,6 +51,17 @@ func (l *legacies) use() (files []*legacyFile, done func()) {
 			f.users.Done()
 		}
 	}
+}
+
+// pin pins one of the files, if it is still attached.
+func (l *legacies) pin(f *legacyFile) (done func(), ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Contains(l.files, f) {
+		return nil, false
+	}
+	f.users.Add(1)
+	return f.users.Done, true
 }
 
 // openLegacies attaches the files that the options name and those that lie
@@ -151,6 +166,7 @@ func (db *DB) openLegacy(path string, handedOver bool) error {
 		return err
 	}
 	f := &legacyFile{Legacy: l, handedOver: handedOver}
+	f.leaving, f.leave = context.WithCancel(context.Background())
 	if f.oldest, f.newest, err = l.Bounds(context.Background()); err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -211,8 +227,10 @@ func (db *DB) retainLegacies() error {
 var legacySides = []string{"-shm", "-wal", ""}
 
 // letGo detaches a file that is out of the list once its readers have gone, and
-// deletes it if it is to go.
+// deletes it if it is to go. Queries are bounded in time; the building of its
+// rollups is not, and may be waiting for the very room that this makes.
 func (db *DB) letGo(f *legacyFile, deleted bool) error {
+	f.leave()
 	f.users.Wait()
 	err := errors.Join(f.Close(), db.removeSums(f))
 	if err != nil || !deleted {
@@ -305,6 +323,7 @@ func (db *DB) closeLegacies() error {
 	db.legacy.mu.Unlock()
 	var errs []error
 	for _, f := range files {
+		f.leave()
 		f.users.Wait()
 		errs = append(errs, f.Close())
 	}

@@ -301,18 +301,37 @@ func (db *DB) legacyLoop(ctx context.Context) {
 }
 
 func (db *DB) sumLegacies(ctx context.Context) error {
-	files, done := db.legacy.use()
-	defer done()
+	db.legacy.mu.Lock()
+	files := slices.Clone(db.legacy.files)
+	db.legacy.mu.Unlock()
 	var errs []error
 	for _, f := range files {
-		f.sums.mu.Lock()
-		have := f.sums.file != nil
-		f.sums.mu.Unlock()
-		if !have && ctx.Err() == nil {
-			errs = append(errs, db.sumLegacy(ctx, f))
-		}
+		errs = append(errs, db.sumIfMissing(ctx, f))
 	}
 	return errors.Join(errs...)
+}
+
+// sumIfMissing computes the rollups of one file. Only this one is pinned, and
+// when it is to leave the work is given up.
+func (db *DB) sumIfMissing(ctx context.Context, f *legacyFile) error {
+	done, ok := db.legacy.pin(f)
+	if !ok {
+		return nil
+	}
+	defer done()
+	f.sums.mu.Lock()
+	have := f.sums.file != nil
+	f.sums.mu.Unlock()
+	if have || ctx.Err() != nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(f.leaving, cancel)()
+	if err := db.sumLegacy(ctx, f); err != nil && f.leaving.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // sumLegacy reads one file. Tasks that somebody else knows now are found on
@@ -323,15 +342,15 @@ func (db *DB) sumLegacy(ctx context.Context, f *legacyFile) (err error) {
 	s.mu.Lock()
 	s.building, s.newIDs, s.overflow, s.shared = true, nil, false, map[int64]bool{}
 	s.mu.Unlock()
-	// Whoever was about to add to the head without noting it has done so.
-	if err := db.legacyGate.drain(ctx); err != nil {
-		return err
-	}
 	defer func() {
 		s.mu.Lock()
 		s.building, s.newIDs = false, nil
 		s.mu.Unlock()
 	}()
+	// Whoever was about to add to the head without noting it has done so.
+	if err := db.legacyGate.drain(ctx); err != nil {
+		return err
+	}
 	path := db.sumsPath(f)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err

@@ -255,3 +255,48 @@ func TestLegacySumsGo(t *testing.T) {
 		t.Errorf("%+v %v", n, err)
 	}
 }
+
+// A legacy file that is to make room does not wait for its rollups, which wait
+// for the head to empty, which waits for room.
+func TestLegacySumsHoldNoFile(t *testing.T) {
+	c := &testClock{at: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)}
+	o := testOptions(t.TempDir(), c)
+	o.RetentionTime, o.HeadMaxRecords = 0, 10
+	home := filepath.Join(o.Dir, "legacy")
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"gen3-small.db", "gen1-small.db"} {
+		fixture(t, name, home)
+	}
+	db := start(t, o)
+	defer db.Close()
+	for i := range 6 {
+		mustAppend(t, db, finished(fmt.Sprint(i), c.now()))
+	}
+	files, done := db.legacy.use()
+	done()
+	computing := make(chan error, 1)
+	go func() { computing <- db.sumLegacies(context.Background()) }()
+	for _, f := range files {
+		until(t, "its rollups are being computed", func() bool {
+			f.sums.mu.Lock()
+			defer f.sums.mu.Unlock()
+			return f.sums.building
+		})
+		gone := make(chan error, 1)
+		go func() { gone <- db.DeleteLegacy(f.Path()) }()
+		until(t, "it is gone", func() bool { return len(gone) == 1 })
+		if err := <-gone; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := <-computing; err != nil {
+		t.Error(err)
+	}
+	for _, dir := range []string{"tmp", legacyRollups} {
+		if rest, err := filepath.Glob(filepath.Join(o.Dir, dir, "*")); err != nil || len(rest) > 0 {
+			t.Errorf("left: %v %v", rest, err)
+		}
+	}
+}
