@@ -30,19 +30,30 @@ func (db *DB) Reserve(bytes int64) (release func(), err error) {
 	}
 	release = func() { db.head.ReleaseBytes(bytes) }
 	fits := func() bool { return db.head.ReserveBytes(bytes) }
+	// Where other bodies take up the room, dropping records would not help.
+	beside := func() bool {
+		held := db.head.Held()
+		_, all := db.head.Size()
+		return held+bytes <= db.opts.HeadMaxBytes || all-held+bytes > db.opts.HeadMaxBytes/2
+	}
 	for !fits() {
 		if ok, err := db.waitFor(context.Background(), fits); ok || err != nil {
 			return release, err
 		}
-		// Where other bodies take up the room, dropping records would not help.
-		helps := db.opts.OnOverflow != OverflowReject && db.head.Held()+bytes > db.opts.HeadMaxBytes
-		if helps {
-			if _, full := db.dropOldest(db.hasRoom); !full {
-				continue
-			}
+		if err := db.usable(); err != nil {
+			return nil, err
 		}
-		db.noteLoss(lossHeadFull, 0)
-		return nil, ErrOverloaded
+		var dropped []string
+		if db.opts.OnOverflow != OverflowReject {
+			dropped, _ = db.dropOldest(beside)
+		}
+		if len(dropped) == 0 { // by this one; another may have
+			if fits() {
+				break
+			}
+			db.noteLoss(lossHeadFull, 0)
+			return nil, ErrOverloaded
+		}
 	}
 	return release, nil
 }

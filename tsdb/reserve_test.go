@@ -1,0 +1,53 @@
+package tsdb
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A body that does not fit drops what makes it fit, also where the head alone
+// would have room to spare; one for which nothing would be gets no records dropped.
+func TestReserveBesideAnother(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.HeadMaxBytes, o.Settle = 1<<20, time.Hour
+	db := start(t, o)
+	defer db.Close()
+	for i := 0; db.head.Held() < o.HeadMaxBytes/10*6; i++ {
+		rec := finished(fmt.Sprint(i), noon)
+		rec.Outcome.Result = strings.Repeat("x", 10_000)
+		mustAppend(t, db, rec)
+	}
+	other, err := db.Reserve(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	reserve := func(bytes int64) error {
+		t.Helper()
+		go func() {
+			release, err := db.Reserve(bytes)
+			if err == nil {
+				release()
+			}
+			ended <- err
+		}()
+		until(t, "there is an answer", func() bool { return len(ended) == 1 })
+		return <-ended
+	}
+	for _, much := range []int64{o.HeadMaxBytes / 10 * 6, 2 * o.HeadMaxBytes} {
+		if err := reserve(much); !errors.Is(err, ErrOverloaded) || db.dropped.Load() != 0 {
+			t.Errorf("%d bytes: %v, %d dropped in vain", much, err, db.dropped.Load())
+		}
+	}
+	if err := reserve(o.HeadMaxBytes / 20 * 9); err != nil || db.dropped.Load() == 0 {
+		t.Errorf("%v, %d dropped", err, db.dropped.Load())
+	}
+	other()
+	if records, _ := db.head.Size(); records == 0 {
+		t.Error("all were dropped")
+	}
+}
