@@ -3,12 +3,36 @@ package blocks
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 )
 
 // legacyCheckLines is how many complaints of SQLite are passed on.
 const legacyCheckLines = 20
+
+// IsOurs tells a file of Daybook's, damaged ones included, from a legacy or a
+// foreign one: by its name, or by what its header says.
+func IsOurs(path string) bool {
+	base := filepath.Base(path)
+	_, _, sealed := ParseSealedName(base)
+	_, _, live := ParseLiveName(base)
+	_, parked := ParseParkedName(base)
+	if sealed || live || parked {
+		return true
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [72]byte
+	_, err = io.ReadFull(f, head[:])
+	return err == nil && string(head[:16]) == sqliteMagic && binary.BigEndian.Uint32(head[68:]) == uint32(applicationID)
+}
 
 // CheckLegacy looks for what is wrong with a legacy file: why it cannot be
 // attached, damage, rows that are passed over. It reads all of it and changes

@@ -97,10 +97,12 @@ func (g *legacyGuard) inspect() error {
 	return nil
 }
 
+const sqliteMagic = "SQLite format 3\x00"
+
 // header refuses by the first 100 bytes what SQLite would read, but not as
 // meant.
 func (g *legacyGuard) header(head []byte) error {
-	if string(head[:16]) != "SQLite format 3\x00" {
+	if string(head[:16]) != sqliteMagic {
 		return notSQLite(g.path)
 	}
 	if binary.BigEndian.Uint32(head[68:]) == uint32(applicationID) {

@@ -145,6 +145,9 @@ func (k *Capture) holdLegacy(root string) error {
 		if !e.Type().IsRegular() || strings.HasSuffix(e.Name(), "-shm") {
 			continue
 		}
+		if e.Name() == "attached" || e.Name() == "attached.tmp" {
+			continue // the daemon's note of files elsewhere, which are no part of it
+		}
 		if err := os.MkdirAll(filepath.Join(k.to, "legacy"), 0o755); err != nil {
 			return err
 		}

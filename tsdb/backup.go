@@ -54,6 +54,9 @@ func Backup(ctx context.Context, o BackupOptions) (res BackupResult, err error) 
 		o.Now = time.Now
 	}
 	if err := checkBackup(o.Dir, o.Dest); err != nil {
+		if other := (*otherSourceError)(nil); errors.As(err, &other) {
+			return res, err
+		}
 		return res, &OptionsError{err}
 	}
 	d, err := openDest(o.Dest, o.Dir)

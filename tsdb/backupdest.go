@@ -71,7 +71,7 @@ func checkBackup(dir, dest string) error {
 		return fmt.Errorf("the destination: %w", err)
 	}
 	if exists(filepath.Join(dest, backupMarker)) {
-		return nil
+		return sameSource(dir, dest)
 	}
 	for _, e := range entries {
 		if e.Name() != "lost+found" {
@@ -230,7 +230,7 @@ func (d *dest) mark(completed time.Time) error {
 		when = markCompleted + completed.UTC().Format(time.RFC3339)
 	}
 	tmp := d.path("tmp", backupMarker)
-	text := fmt.Sprintf("This directory is a backup that `daybook backup` made. It is a data directory: to restore, copy it and serve the copy.\nsource: %q\n%s\n", source, when)
+	text := fmt.Sprintf("This directory is a backup that `daybook backup` made. It is a data directory: to restore, copy it and serve the copy.\n%s%q\n%s\n", markSource, source, when)
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
@@ -269,5 +269,5 @@ func (d *dest) has(f compact.Found) (bool, error) {
 	if _, err := blocks.OpenSealed(path); err != nil {
 		return false, nil // damaged: it is replaced
 	}
-	return false, &OptionsError{fmt.Errorf("%s has another %s than %s: it is the backup of another data directory", d.dir, f.Path, d.source)}
+	return false, fmt.Errorf("%s has another %s than %s: it is the backup of another data directory", d.dir, f.Path, d.source)
 }

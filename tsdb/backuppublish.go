@@ -38,6 +38,10 @@ func (d *dest) publish(stage string, k *compact.Capture, o BackupOptions, res *B
 			return err
 		}
 	}
+	// A note of what a daemon had attached elsewhere, as older backups have it.
+	if err := os.RemoveAll(d.path(attachedName)); err != nil {
+		return err
+	}
 	fault.Point("backup.moved")
 	if err := d.tidy(k, o.Prune, res); err != nil {
 		return err

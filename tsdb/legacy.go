@@ -85,7 +85,7 @@ func (db *DB) openLegacies() error {
 		paths = append(paths, p)
 	}
 	attached := map[string]bool{}
-	for _, p := range paths {
+	for i, p := range paths {
 		abs := realPath(p)
 		if attached[abs] {
 			continue
@@ -97,7 +97,7 @@ func (db *DB) openLegacies() error {
 		case err == nil:
 		case errors.As(err, &impossible):
 			return err // no file is left out for that
-		case db.opts.LegacyOptional || db.readOnly || own[abs]:
+		case db.opts.LegacyOptional || db.readOnly || own[abs] || i >= len(db.opts.Legacy):
 			db.legacyLeftOut(abs, err)
 		default:
 			return fmt.Errorf("%w (start without it: --storage.legacy-optional)", err)
@@ -131,11 +131,19 @@ func (db *DB) attachedPaths() []string {
 	return strings.FieldsFunc(string(b), func(r rune) bool { return r == '\n' })
 }
 
+// legacyMissing reports whether a file was left out because it is not there,
+// and only a note of a daemon names it: it is the user's, who may delete it.
+func (db *DB) legacyMissing(path string, err error) bool {
+	return db.readOnly && errors.Is(err, os.ErrNotExist) && slices.Contains(db.attachedPaths(), path)
+}
+
 // noteAttached writes the file anew. A full disk is no reason not to start.
 func (db *DB) noteAttached() error {
 	path := filepath.Join(db.opts.Dir, attachedName)
 	var lines strings.Builder
-	for _, f := range db.legacy.files {
+	files, done := db.legacy.use()
+	defer done()
+	for _, f := range files {
 		if !f.handedOver {
 			fmt.Fprintln(&lines, f.Path())
 		}
@@ -209,7 +217,10 @@ func (db *DB) retainLegacies() error {
 		return gone
 	})
 	db.legacy.mu.Unlock()
-	var errs []error
+	if len(leaving) == 0 {
+		return nil
+	}
+	errs := []error{db.noteAttached()} // first: the tools shall not miss what is deleted
 	for _, f := range leaving {
 		deleted := f.handedOver || db.opts.LegacyDelete
 		err := db.letGo(f, deleted)

@@ -2,11 +2,8 @@ package tsdb
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"daybook/blocks"
 	"daybook/tsdb/task"
@@ -73,39 +70,6 @@ func oldestOf(f blocks.DayFiles) int64 {
 	return at
 }
 
-// Dump calls fn for every invocation of days (YYYY-MM-DD) or day files (a
-// path), in ascending order within each, each id once. What is not cut yet
-// belongs to the day of its row time.
-func (db *DB) Dump(ctx context.Context, targets []string, q Query, fn func(*task.Invocation) error) error {
-	if err := db.usable(); err != nil {
-		return err
-	}
-	for _, target := range targets {
-		if err := db.dump(ctx, target, q, fn); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (db *DB) dump(ctx context.Context, target string, q Query, fn func(*task.Invocation) error) error {
-	q.Oldest = true
-	each := func(v *task.Invocation) (bool, error) { return true, fn(v) }
-	d, err := task.ParseDay(target)
-	if err != nil {
-		return db.dumpFile(ctx, target, q, each)
-	}
-	if !db.hasDay(d) {
-		return fmt.Errorf("there is no day %s here: daybook ls shows the days", d)
-	}
-	q.From, q.To = max(q.From, d.Start()), d.End()
-	unreadable, err := db.walk(ctx, q, 0, each)
-	if err == nil && len(unreadable) > 0 {
-		err = fmt.Errorf("%s could not be read: daybook verify says more", strings.Join(unreadable, ", "))
-	}
-	return err
-}
-
 // hasDay reports whether anything is known of a day.
 func (db *DB) hasDay(d task.Day) bool {
 	view := db.catalog.View()
@@ -123,30 +87,4 @@ func (db *DB) hasDay(d task.Day) bool {
 	files, done := db.legacy.use()
 	defer done()
 	return slices.ContainsFunc(files, func(f *legacyFile) bool { return f.oldest < d.End() && f.newest >= d.Start() })
-}
-
-// dumpFile dumps one sealed file, wherever it is.
-func (db *DB) dumpFile(ctx context.Context, path string, q Query, fn func(*task.Invocation) (bool, error)) error {
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("%s is neither a day (YYYY-MM-DD; daybook ls shows them) nor a file: %w", path, err)
-	}
-	s, err := blocks.OpenSealed(path)
-	if err != nil {
-		l, legacyErr := blocks.OpenLegacy(path)
-		if legacyErr != nil {
-			return err
-		}
-		defer l.Close()
-		return l.Select(ctx, blocks.Select{Filter: &q.Filter, Oldest: true, Details: q.Details}, fn)
-	}
-	defer s.Close()
-	catalog := blocks.NewCatalog(db.pool)
-	catalog.Edit(func(days map[task.Day]blocks.DayFiles) { days[s.Day()] = blocks.DayFiles{Day: s.Day(), Sealed: s} })
-	view := catalog.View()
-	defer view.Release()
-	err = view.Select(ctx, blocks.Select{Filter: &q.Filter, Oldest: true, Details: q.Details}, fn)
-	if un := view.Unreadable(); err == nil && len(un) > 0 {
-		err = fmt.Errorf("%s could not be read: daybook verify %s says more", path, path)
-	}
-	return err
 }

@@ -31,13 +31,16 @@ func (db *DB) Verify(ctx context.Context, targets []string, report func(Finding)
 		return db.verifyAll(ctx, report)
 	}
 	for _, target := range targets {
-		paths := []string{target}
-		if d, err := task.ParseDay(target); err == nil {
-			if paths = db.pathsOf(d); len(paths) == 0 {
-				return fmt.Errorf("there is no day %s here: daybook ls shows the days", d)
+		d, err := task.ParseDay(target)
+		if err != nil {
+			if err := VerifyFile(ctx, target, report); err != nil {
+				return err
 			}
-		} else if _, err := os.Stat(target); err != nil {
-			return fmt.Errorf("%s is neither a day (YYYY-MM-DD; daybook ls shows them) nor a file: %w", target, err)
+			continue
+		}
+		paths := db.pathsOf(d)
+		if len(paths) == 0 {
+			return fmt.Errorf("there is no day %s here: daybook ls shows the days", d)
 		}
 		for _, p := range paths {
 			if err := checkFile(ctx, p, report); err != nil {
@@ -46,6 +49,26 @@ func (db *DB) Verify(ctx context.Context, targets []string, report func(Finding)
 		}
 	}
 	return nil
+}
+
+// VerifyFile checks one file, wherever it is: one of Daybook's, or a legacy one,
+// as which everything is taken that is not Daybook's by name or by content.
+func VerifyFile(ctx context.Context, path string, report func(Finding)) error {
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("%s is neither a day (YYYY-MM-DD; daybook ls shows them) nor a file: %w", path, err)
+	}
+	if blocks.IsOurs(path) {
+		return checkFile(ctx, path, report)
+	}
+	return checkLegacy(ctx, path, report)
+}
+
+func checkLegacy(ctx context.Context, path string, report func(Finding)) error {
+	found, err := blocks.CheckLegacy(ctx, path)
+	for _, f := range found {
+		report(Finding{Path: f.Path, Problem: f.Problem, Remedy: f.Remedy, Note: f.Note})
+	}
+	return err
 }
 
 // gapsListed bounds the notes about gaps of one file.
@@ -104,16 +127,16 @@ func (db *DB) verifyAll(ctx context.Context, report func(Finding)) error {
 		}
 	}
 	for path, err := range db.legacyErrors {
+		if db.legacyMissing(path, err) {
+			report(Finding{Path: path, Problem: "a legacy file that was attached is not there any more", Note: true})
+			continue
+		}
 		report(Finding{Path: path, Problem: err.Error(), Remedy: "mend it as the message says, or take it away"})
 	}
 	files, done := db.legacy.use()
 	defer done()
 	for _, f := range files {
-		found, err := blocks.CheckLegacy(ctx, f.Path())
-		for _, x := range found {
-			report(Finding{Path: x.Path, Problem: x.Problem, Remedy: x.Remedy, Note: x.Note})
-		}
-		if err != nil {
+		if err := checkLegacy(ctx, f.Path(), report); err != nil {
 			return err
 		}
 	}

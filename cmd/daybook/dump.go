@@ -54,25 +54,35 @@ func (c *dumpCommand) run() error {
 		}
 		q.States = append(q.States, s)
 	}
-	return inspect(c.dir, func(ctx context.Context, db *tsdb.DB) error {
-		w := bufio.NewWriterSize(os.Stdout, 64<<10)
-		p := newPrinter(c.format, w)
-		printed := uint32(0)
-		err := db.Dump(ctx, inOrder(c.blocks), q, func(v *task.Invocation) error {
-			if c.limit > 0 && printed == c.limit {
-				return errEnough
-			}
-			printed++
-			p.print(v)
-			_, err := w.Write(nil) // the error that w keeps
-			return err
+	if onlyFiles(c.blocks) {
+		return interruptible(func(ctx context.Context) error {
+			return c.dump(func(fn func(*task.Invocation) error) error { return tsdb.DumpFiles(ctx, inOrder(c.blocks), q, fn) })
 		})
-		if err != nil && !errors.Is(err, errEnough) {
-			return errors.Join(w.Flush(), fmt.Errorf("dump: %w", err))
-		}
-		p.end()
-		return w.Flush()
+	}
+	return inspect(c.dir, func(ctx context.Context, db *tsdb.DB) error {
+		return c.dump(func(fn func(*task.Invocation) error) error { return db.Dump(ctx, inOrder(c.blocks), q, fn) })
 	})
+}
+
+// dump prints what dump hands over.
+func (c *dumpCommand) dump(dump func(fn func(*task.Invocation) error) error) error {
+	w := bufio.NewWriterSize(os.Stdout, 64<<10)
+	p := newPrinter(c.format, w)
+	printed := uint32(0)
+	err := dump(func(v *task.Invocation) error {
+		if c.limit > 0 && printed == c.limit {
+			return errEnough
+		}
+		printed++
+		p.print(v)
+		_, err := w.Write(nil) // the error that w keeps
+		return err
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return errors.Join(w.Flush(), fmt.Errorf("dump: %w", err))
+	}
+	p.end()
+	return w.Flush()
 }
 
 // inOrder puts days in ascending order, each once, and files behind them.

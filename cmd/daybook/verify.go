@@ -22,29 +22,45 @@ func (c *verifyCommand) register(cmd *kingpin.CmdClause) {
 }
 
 func (c *verifyCommand) run() error {
-	return inspect(c.dir, func(ctx context.Context, db *tsdb.DB) error {
-		w := bufio.NewWriter(os.Stdout)
-		findings := 0
-		err := db.Verify(ctx, c.targets, func(f tsdb.Finding) {
-			kind := "note"
-			if !f.Note {
-				kind = "finding"
-				findings++
-			}
-			fmt.Fprintf(w, "%s: %s: %s", kind, printable(f.Path), printable(f.Problem))
-			if f.Remedy != "" {
-				fmt.Fprintf(w, ": %s", printable(f.Remedy))
-			}
-			fmt.Fprintln(w)
-			w.Flush() // a line when it is found; w keeps the error
+	if !onlyFiles(c.targets) {
+		return inspect(c.dir, func(ctx context.Context, db *tsdb.DB) error {
+			return printFindings(func(report func(tsdb.Finding)) error { return db.Verify(ctx, c.targets, report) })
 		})
-		switch {
-		case err != nil:
-			return fmt.Errorf("verify: %w", err)
-		case findings > 0:
-			return fmt.Errorf("%w: %d", errFindings, findings)
-		}
-		fmt.Fprintln(w, "no findings")
-		return w.Flush()
+	}
+	return interruptible(func(ctx context.Context) error {
+		return printFindings(func(report func(tsdb.Finding)) error {
+			for _, path := range c.targets {
+				if err := tsdb.VerifyFile(ctx, path, report); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	})
+}
+
+func printFindings(verify func(report func(tsdb.Finding)) error) error {
+	w := bufio.NewWriter(os.Stdout)
+	findings := 0
+	err := verify(func(f tsdb.Finding) {
+		kind := "note"
+		if !f.Note {
+			kind = "finding"
+			findings++
+		}
+		fmt.Fprintf(w, "%s: %s: %s", kind, printable(f.Path), printable(f.Problem))
+		if f.Remedy != "" {
+			fmt.Fprintf(w, ": %s", printable(f.Remedy))
+		}
+		fmt.Fprintln(w)
+		w.Flush() // a line when it is found; w keeps the error
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("verify: %w", err)
+	case findings > 0:
+		return fmt.Errorf("%w: %d", errFindings, findings)
+	}
+	fmt.Fprintln(w, "no findings")
+	return w.Flush()
 }
