@@ -68,8 +68,8 @@ var ErrFileClosed = errors.New("the file is closed")
 // here, that the invocation has now.
 type Moved struct {
 	ID   string
-	From task.Day
-	Cut  uint64 // that moved it; Apply sets it to its own
+	From task.Day // or FromParked
+	Cut  uint64   // that moved it; Apply sets it to its own
 }
 
 // Day is the day of the rows.

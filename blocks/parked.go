@@ -26,7 +26,8 @@ CREATE INDEX parked_hash ON parked (hash);
 // methods may be used at the same time; they take turns.
 type Parked struct {
 	path     string
-	readOnly bool // another process may write
+	readOnly bool            // another process may write
+	hidden   map[string]bool // by Supersede, before anything is asked
 	// conn holds the connection while nobody uses it.
 	conn   chan *conn
 	filter atomic.Pointer[bloomChain]
@@ -69,7 +70,7 @@ func openParked(path string, mode fileMode) (*Parked, error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	p := &Parked{path: path, readOnly: mode != modeWrite, conn: make(chan *conn, 1), closed: make(chan struct{})}
+	p := &Parked{path: path, readOnly: mode != modeWrite, conn: make(chan *conn, 1), closed: make(chan struct{}), hidden: map[string]bool{}}
 	if err := p.load(c); err != nil {
 		return nil, errors.Join(openError(path, err), c.close())
 	}

@@ -17,7 +17,7 @@ func (p *Parked) Find(ctx context.Context, ids []string) (map[string]task.Invoca
 	found := map[string]task.Invocation{}
 	for _, id := range ids {
 		hash := task.HashID(id)
-		if !p.MayContain(hash) {
+		if !p.MayContain(hash) || p.hidden[id] {
 			continue
 		}
 		invs, err := p.read(ctx, "WHERE hash = ? AND id = ?", flipHash(hash), id)
@@ -56,6 +56,9 @@ func (p *Parked) Scan(ctx context.Context, after *task.Key, oldest bool, fn func
 			return err
 		}
 		for i := range page {
+			if p.hidden[page[i].TaskID] {
+				continue
+			}
 			if more, err := fn(&page[i]); !more || err != nil {
 				return err
 			}

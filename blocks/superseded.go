@@ -3,6 +3,7 @@ package blocks
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"maps"
 	"slices"
 
@@ -76,6 +77,21 @@ func (v *View) Superseded(ctx context.Context) ([]task.Invocation, error) {
 	if err != nil {
 		return nil, err
 	}
+	return v.rowsOf(ctx, hide)
+}
+
+// LeftBehind returns the rows that a daemon has still to delete, because another
+// day has taken them over: in a copy that was made in the middle of a cut.
+func (v *View) LeftBehind(ctx context.Context) ([]task.Invocation, error) {
+	marked, err := v.supersededBy(func(d DayFiles) ([]Moved, error) { return v.movedInto(ctx, d) })
+	if err != nil {
+		return nil, err
+	}
+	return v.rowsOf(ctx, marked)
+}
+
+// rowsOf are the rows of ids in days, where there are any.
+func (v *View) rowsOf(ctx context.Context, hide map[task.Day]map[string]bool) ([]task.Invocation, error) {
 	var out []task.Invocation
 	for _, d := range v.gen.days {
 		ids := slices.Collect(maps.Keys(hide[d.Day]))
@@ -119,7 +135,71 @@ func (v *View) liveMoved(ctx context.Context, l *Live) (moved []Moved, err error
 	return moved, blame(ctx, l.Path(), err)
 }
 
-// loadMoved reads the marks of one schema.
+// FromParked is where rows come from that were parked. A file says that they
+// did for the sake of copies, in which the parked row may still be: see
+// Parked.Supersede. Sealing drops these marks.
+const FromParked task.Day = -1
+
+// supersedeBatch is how many marks are looked at together.
+const supersedeBatch = 1000
+
+// Supersede takes the parked rows away that have been put into a live file
+// since, without leaving the parked file: the file is a copy that was made in
+// between. A read-only one only hides them.
+func (p *Parked) Supersede(ctx context.Context, l *Live) (err error) {
+	if l.state.Load().moved == 0 {
+		return nil
+	}
+	c, err := openFile(l.path, l.mode)
+	if err != nil {
+		return blame(ctx, l.path, err)
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	var ids []string
+	err = c.each(ctx, 1, func(vals []driver.Value) error {
+		id, err := scanID(vals[0])
+		if err != nil || !p.filter.Load().has(task.HashID(id)) {
+			return err
+		}
+		if ids = append(ids, id); len(ids) < supersedeBatch {
+			return nil
+		}
+		err = p.supersede(ctx, l, ids)
+		ids = ids[:0]
+		return err
+	}, "SELECT task_id FROM moved WHERE from_day = ?", int64(FromParked))
+	if err != nil {
+		return blame(ctx, l.path, err)
+	}
+	return p.supersede(ctx, l, ids)
+}
+
+func (p *Parked) supersede(ctx context.Context, l *Live, ids []string) error {
+	parked, err := p.Find(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for id := range parked {
+		// Where the row has moved on since, its new day says so itself.
+		if _, here, err := l.Find(ctx, id); err != nil {
+			return err
+		} else if !here {
+			delete(parked, id)
+		}
+	}
+	if !p.readOnly {
+		return p.Delete(ctx, slices.Collect(maps.Keys(parked)))
+	}
+	s := *p.state.Load()
+	s.rows -= int64(len(parked))
+	p.state.Store(&s)
+	for id := range parked {
+		p.hidden[id] = true
+	}
+	return nil
+}
+
+// loadMoved reads the marks of one schema that are about other days.
 func loadMoved(ctx context.Context, c *conn, schema string) ([]Moved, error) {
 	var moved []Moved
 	err := c.each(ctx, 3, func(vals []driver.Value) error {
@@ -131,7 +211,7 @@ func loadMoved(ctx context.Context, c *conn, schema string) ([]Moved, error) {
 		}
 		moved = append(moved, Moved{ID: id, From: task.Day(from), Cut: uint64(cut)})
 		return nil
-	}, "SELECT task_id, from_day, cut FROM "+schema+".moved ORDER BY task_id, from_day")
+	}, "SELECT task_id, from_day, cut FROM "+schema+".moved WHERE from_day <> ? ORDER BY task_id, from_day", int64(FromParked))
 	return moved, err
 }
 

@@ -13,7 +13,7 @@ import (
 
 // Parked is the day that Head.BeginCut is given when open invocations are
 // parked.
-const Parked task.Day = -1
+const Parked = blocks.FromParked
 
 // Row is an entry of the head that is to be cut or parked.
 type Row struct {

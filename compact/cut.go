@@ -206,6 +206,7 @@ func (c *Compactor) batch(d task.Day, cut Cut, where map[string]blocks.Stored) (
 		b.Put = append(b.Put, put)
 		if r.Parked {
 			parked = append(parked, id)
+			b.Moved = append(b.Moved, blocks.Moved{ID: id, From: blocks.FromParked})
 		}
 	}
 	return b, leave, parked

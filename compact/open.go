@@ -1,6 +1,7 @@
 package compact
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -53,6 +54,7 @@ func Open(o Options) (c *Compactor, err error) {
 	if err := c.openLive(); err != nil {
 		return c, err
 	}
+	c.supersedeParked()
 	for d := range c.days {
 		c.publish(d)
 	}
@@ -270,6 +272,23 @@ func (c *Compactor) openParked(path string) error {
 		c.parked = p
 	}
 	return err
+}
+
+// supersedeParked lets go of parked rows that a day has taken over: a copy that
+// was made in the middle of a cut has both, and its log need not know of them.
+// In a directory that is no copy it does; nothing is lost if this fails.
+func (c *Compactor) supersedeParked() {
+	if c.parked == nil || c.parked.Rows() == 0 {
+		return
+	}
+	for d, x := range c.days {
+		if x.live == nil {
+			continue
+		}
+		if err := c.parked.Supersede(context.Background(), x.live); err != nil {
+			level.Error(c.logger).Log("msg", "parked invocations that were stored since may be shown twice", "day", d, "err", err)
+		}
+	}
 }
 
 // adopt takes a live file into its day, unless a sealed file has absorbed it.

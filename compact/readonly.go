@@ -39,6 +39,7 @@ func OpenReadOnly(o Options) (c *Compactor, err error) {
 			return c, err
 		}
 	}
+	c.supersedeParked()
 	for d := range c.days {
 		c.publish(d)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -111,6 +112,9 @@ func (db *DB) replay(ctx context.Context) error {
 	}
 	fault.Point("replay.trimmed")
 	db.trimmed.Store(db.wal.Bytes())
+	if err := db.finishMoves(ctx); err != nil {
+		db.storeFailed("finishing the cut in which this copy was made", err)
+	}
 	records, _ := db.head.Size()
 	level.Info(db.logger).Log("msg", "replayed the log", "records", res.Records, "head_records", records, "torn_bytes", res.Log.TornBytes, "took", time.Since(began))
 	return nil
@@ -258,21 +262,59 @@ func (db *DB) giveUpParked(ctx context.Context) error {
 	if err != nil || len(old) == 0 {
 		return err
 	}
+	_, err = db.bringBack(ctx, old) // this is the cutter, which nobody makes room for
+	return err
+}
+
+// bringBack puts stored invocations into the head, to be cut again: the first n
+// of them, as many as fit.
+func (db *DB) bringBack(ctx context.Context, old []task.Invocation) (n int, err error) {
 	invs := make([]*task.Invocation, len(old))
 	records := make([][]byte, len(old))
 	for i := range old {
 		invs[i], records[i] = &old[i], head.AppendEvent(nil, &old[i])
 	}
-	// Only as many as fit: this is the cutter, which nobody makes room for.
 	passed := db.legacyGate.pass()
 	bases, gen, err := db.resolve(ctx, invs)
 	if err != nil {
 		passed()
-		return err
+		return 0, err
 	}
 	a := db.head.Append(invs, records, bases, gen, false)
 	passed()
-	return db.head.Wait(a.Ticket)
+	if a.N == 0 {
+		return 0, nil
+	}
+	return a.N, db.head.Wait(a.Ticket)
+}
+
+// finishMoves brings back what is in two days: the directory is a copy that was
+// made in the middle of a cut, and the log that was copied before does not know
+// of it. In any other directory it does, and the head has it already.
+func (db *DB) finishMoves(ctx context.Context) error {
+	view := db.catalog.View()
+	rows, err := view.LeftBehind(ctx)
+	view.Release()
+	if err != nil {
+		return err
+	}
+	rows = slices.DeleteFunc(rows, func(v task.Invocation) bool { return db.head.Get(v.TaskID) != nil })
+	for full := false; len(rows) > 0; {
+		n, err := db.bringBack(ctx, rows[:min(len(rows), giveUpBatch)])
+		if err != nil {
+			return err
+		}
+		if n == 0 && full {
+			return errors.New("there is no room in the head: raise --head.max-records or --head.max-bytes")
+		}
+		rows, full = rows[n:], n == 0
+		if full {
+			if _, err := db.compact.Cut(ctx, db.cuttable(), true, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // walFull reports whether the log has reached its cap and grown since it was
