@@ -39,6 +39,24 @@ func (l *Legacy) Lookup(ctx context.Context, ids []string) (map[string]task.Invo
 	return found, nil
 }
 
+// Knows reports whether Lookup would find an id.
+func (l *Legacy) Knows(ctx context.Context, id string) (known bool, err error) {
+	if err := l.guard.check(); err != nil {
+		return false, err
+	}
+	err = l.pool.with(ctx, func(c *conn) error {
+		r := legacyReader{l, c}
+		tables, err := r.holders(ctx, id)
+		for i := 0; i < len(tables) && err == nil && !known; i++ {
+			var rows []legacyPlaced
+			rows, err = r.rowsOf(ctx, id, tables[i:i+1], false)
+			known = len(rows) > 0
+		}
+		return err
+	})
+	return known, legacyError(ctx, l.path, err)
+}
+
 // find merges the rows of an id, with details.
 func (r legacyReader) find(ctx context.Context, id string) (v task.Invocation, ok bool, err error) {
 	tables, err := r.holders(ctx, id)

@@ -172,6 +172,9 @@ func (w *legacySumsWriter) flush() error {
 	return err
 }
 
+// Fingerprint is another one when the file has changed.
+func (l *Legacy) Fingerprint() string { return l.guard.was.String() }
+
 func (p legacyPrint) String() string {
 	wal := int64(0)
 	if p.wal != 0 {

@@ -40,6 +40,9 @@ type SQLOptions struct {
 	// move from there into files.
 	Memory iter.Seq2[*task.Invocation, error]
 	Legacy []*Legacy
+	// Hidden reports whether what a legacy file says of an id is not shown, for
+	// a newer one knows it; nil hides nothing.
+	Hidden func(ctx context.Context, l *Legacy, id string) (bool, error)
 	Limit  int // files at most; 0 is what SQLite was compiled for
 }
 

@@ -164,6 +164,11 @@ func (o *sqlLegacy) stands(ctx context.Context, t *legacyTable, row int64) (f le
 	if hidden, err := o.s.inDays(ctx, hash, p.id); hidden || err != nil {
 		return f, false, err
 	}
+	if o.s.o.Hidden != nil {
+		if hidden, err := o.s.o.Hidden(ctx, o.l, p.id); hidden || err != nil {
+			return f, false, err
+		}
+	}
 	f = legacyFound{key: task.Key{At: p.at, Hash: hash, ID: p.id}, inv: p.invocation(p.at), place: p.legacyRow}
 	if o.probes++; o.probes >= legacyProbes && o.twice == nil {
 		o.twice = o.l.twice()

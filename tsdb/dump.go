@@ -117,10 +117,7 @@ func (d *dumper) file(ctx context.Context, path string) error {
 		if err != nil {
 			return err
 		}
-		d.files = append(d.files, dumped{close: l.Close, has: func(ctx context.Context, id string) (bool, error) {
-			rows, err := l.Lookup(ctx, []string{id})
-			return len(rows) > 0, err
-		}})
+		d.files = append(d.files, dumped{close: l.Close, has: l.Knows})
 		return errors.Join(l.Select(ctx, sel, fn), failed)
 	}
 	s, err := blocks.OpenSealed(path)

@@ -32,7 +32,8 @@ type legacyFile struct {
 	leave   context.CancelFunc
 }
 
-// legacies are the attached files, newest first. Files only leave.
+// legacies are the attached files, newest first: what one knows of a task
+// hides what those behind it say. Files only leave.
 type legacies struct {
 	mu    sync.Mutex
 	files []*legacyFile
@@ -49,6 +50,24 @@ func (l *legacies) use() (files []*legacyFile, done func()) {
 	return files, func() {
 		for _, f := range files {
 			f.users.Done()
+		}
+	}
+}
+
+// newer returns the files that are newer than one, and pins them until done is
+// called.
+func (l *legacies) newer(f *legacyFile) (files []*legacyFile, done func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.files, f); i > 0 {
+		files = slices.Clone(l.files[:i])
+	}
+	for _, g := range files {
+		g.users.Add(1)
+	}
+	return files, func() {
+		for _, g := range files {
+			g.users.Done()
 		}
 	}
 }
@@ -103,7 +122,12 @@ func (db *DB) openLegacies() error {
 			return fmt.Errorf("%w (start without it: --storage.legacy-optional)", err)
 		}
 	}
-	slices.SortFunc(db.legacy.files, func(a, b *legacyFile) int { return cmp.Compare(b.newest, a.newest) })
+	slices.SortFunc(db.legacy.files, func(a, b *legacyFile) int {
+		return cmp.Or(cmp.Compare(b.newest, a.newest), cmp.Compare(a.Path(), b.Path()))
+	})
+	for i, f := range db.legacy.files {
+		db.loadSums(f, db.legacy.files[:i])
+	}
 	return errors.Join(db.noteAttached(), db.sweepSums())
 }
 
@@ -187,7 +211,6 @@ func (db *DB) openLegacy(path string, handedOver bool) error {
 		level.Info(db.logger).Log("msg", "attached legacy file", "path", path, "schema", l.Generation(), "newest", stamp(f.newest), "leaves", leaves.UTC().Format(time.RFC3339))
 	}
 	db.legacy.files = append(db.legacy.files, f)
-	db.loadSums(f)
 	return nil
 }
 
@@ -299,8 +322,25 @@ func mayBeLegacy(files []*legacyFile, v *task.Invocation) bool {
 	return len(files) > 0 && (born == 0 || born <= files[0].newest)
 }
 
-// legacyRows merges what the legacy files know of ids. A file that fails is
-// left out, and named by Health. known says that the ids become known to the head.
+// knownTo reports whether one of some legacy files knows an id.
+func knownTo(ctx context.Context, files []*legacyFile, id string) (bool, error) {
+	var failed error
+	for _, f := range files {
+		if !f.sums.mayContain(id) {
+			continue
+		}
+		known, err := f.Knows(ctx, id)
+		if known {
+			return true, nil
+		}
+		failed = errors.Join(failed, err)
+	}
+	return false, failed
+}
+
+// legacyRows is what the newest legacy file that knows an id knows of it. A file
+// that fails is left out, and named by Health. known says that the ids become
+// known to the head.
 func (db *DB) legacyRows(ctx context.Context, ids []string, known bool) map[string]task.Invocation {
 	files, done := db.legacy.use()
 	defer done()
@@ -309,6 +349,9 @@ func (db *DB) legacyRows(ctx context.Context, ids []string, known bool) map[stri
 		return out
 	}
 	for _, f := range files {
+		if !known {
+			ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { _, ok := out[id]; return ok })
+		}
 		rows, err := f.Lookup(ctx, ids)
 		if err != nil {
 			level.Warn(db.logger).Log("msg", "looking up in a legacy file", "path", f.Path(), "err", err)
@@ -318,9 +361,9 @@ func (db *DB) legacyRows(ctx context.Context, ids []string, known bool) map[stri
 			if known {
 				f.sums.share(v.RowTime())
 			}
-			other := out[id]
-			v.Merge(&other)
-			out[id] = v
+			if _, newer := out[id]; !newer {
+				out[id] = v
+			}
 		}
 	}
 	return out

@@ -25,9 +25,10 @@ import (
 
 // legacySums are a legacy file's rollups, which count its tasks as if nobody
 // else knew them, and what has to be known to use them beside days: the hours
-// in which some task of it is also known to the head, the parked file or a day.
-// These hours are counted from rows, the others from rollups. An hour is noted
-// before what makes it shared becomes visible, and stays noted.
+// in which some task of it is also known to the head, the parked file, a day or
+// a newer legacy file. These hours are counted from rows, the others from
+// rollups. An hour is noted before what makes it shared becomes visible, and
+// stays noted.
 //
 // They exist once the file has been read in the background (run), and are kept
 // in legacy/rollups of the data directory. Until then everything is counted
@@ -43,6 +44,7 @@ type legacySums struct {
 	newIDs   []string
 	overflow bool
 	days     map[task.Day]bool // of which it is known what they share
+	newer    []string          // fingerprints of newer files, the same
 	unsaved  bool
 }
 
@@ -61,14 +63,16 @@ func (db *DB) sumsPath(f *legacyFile) string {
 type sharedNote struct {
 	Rollups string  `json:"rollups"` // the checksum line of the file it belongs to
 	Days    []int64 `json:"days"`
-	Hours   []int64 `json:"hours"`
+	// Newer are the fingerprints of the legacy files that hide rows of this one.
+	Newer []string `json:"newer,omitempty"`
+	Hours []int64  `json:"hours"`
 }
 
 // loadSums takes a file's rollups into use if they are there, whole, and of
-// this state of the file, and if every day that is here was here when what is
-// shared was last noted.
-func (db *DB) loadSums(f *legacyFile) {
-	s, note, err := db.readSums(f)
+// this state of the file, and if every day and every newer legacy file that is
+// here was here when what is shared was last noted.
+func (db *DB) loadSums(f *legacyFile, newer []*legacyFile) {
+	s, note, err := db.readSums(f, newer)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
 			level.Info(db.logger).Log("msg", "the rollups of a legacy file will be computed again", "path", f.Path(), "err", err)
@@ -81,12 +85,13 @@ func (db *DB) loadSums(f *legacyFile) {
 	for _, h := range note.Hours {
 		f.sums.shared[h] = true
 	}
+	f.sums.newer = note.Newer
 	for _, d := range note.Days {
 		f.sums.days[task.Day(d)] = true
 	}
 }
 
-func (db *DB) readSums(f *legacyFile) (s *blocks.LegacySums, note sharedNote, err error) {
+func (db *DB) readSums(f *legacyFile, newer []*legacyFile) (s *blocks.LegacySums, note sharedNote, err error) {
 	path := db.sumsPath(f)
 	b, err := os.ReadFile(path + ".shared")
 	if err != nil {
@@ -104,6 +109,11 @@ func (db *DB) readSums(f *legacyFile) (s *blocks.LegacySums, note sharedNote, er
 	for d := range db.daysHere() {
 		if !slices.Contains(note.Days, int64(d)) {
 			return nil, note, fmt.Errorf("the day %s has been added since", d)
+		}
+	}
+	for _, g := range newer {
+		if !slices.Contains(note.Newer, g.Fingerprint()) {
+			return nil, note, fmt.Errorf("%s has been attached since", g.Path())
 		}
 	}
 	s, err = blocks.OpenLegacySums(path, f.Legacy)
@@ -148,7 +158,7 @@ func (db *DB) saveSharedOf(f *legacyFile) error {
 		return nil
 	}
 	s.days, s.unsaved = days, false
-	var note sharedNote
+	note := sharedNote{Newer: s.newer}
 	for d := range days {
 		note.Days = append(note.Days, int64(d))
 	}
@@ -263,6 +273,13 @@ func (s *legacySums) noteNew(ids []string) (maybe []string) {
 	return maybe
 }
 
+// mayContain is false for an id that the file certainly does not know.
+func (s *legacySums) mayContain(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.file == nil || s.file.MayContain(id)
+}
+
 // share notes that the hour of a row time is shared.
 func (s *legacySums) share(at int64) {
 	h := rollup.Hour.Start(at)
@@ -359,7 +376,7 @@ func (db *DB) sumLegacy(ctx context.Context, f *legacyFile) (err error) {
 	batch := time.Now()
 	err = blocks.BuildLegacySums(ctx, f.Legacy, filepath.Join(db.opts.Dir, "tmp"), path, func(ids []string, at []int64) error {
 		rows += len(ids)
-		if err := db.shareKnown(ctx, s, ids, at); err != nil {
+		if err := db.shareKnown(ctx, f, ids, at); err != nil {
 			return err
 		}
 		err := db.yieldTo(ctx, time.Since(batch))
@@ -373,6 +390,15 @@ func (db *DB) sumLegacy(ctx context.Context, f *legacyFile) (err error) {
 	if err != nil {
 		return err
 	}
+	// Files only leave: those that are newer now have been so all the time.
+	newer, done := db.legacy.newer(f)
+	defer done()
+	s.mu.Lock()
+	s.newer = nil
+	for _, g := range newer {
+		s.newer = append(s.newer, g.Fingerprint())
+	}
+	s.mu.Unlock()
 	if err := db.finishSums(ctx, f, file); err != nil {
 		return err
 	}
@@ -382,8 +408,18 @@ func (db *DB) sumLegacy(ctx context.Context, f *legacyFile) (err error) {
 
 // shareKnown notes the hours of rows whose ids are known elsewhere. The head
 // is asked first: rows go from there to the parked file and to days.
-func (db *DB) shareKnown(ctx context.Context, s *legacySums, ids []string, at []int64) error {
+func (db *DB) shareKnown(ctx context.Context, f *legacyFile, ids []string, at []int64) error {
+	s := &f.sums
+	newer, done := db.legacy.newer(f)
+	defer done()
 	for i, id := range ids {
+		known, err := knownTo(ctx, newer, id)
+		if err != nil {
+			return err
+		}
+		if known {
+			s.share(at[i])
+		}
 		if db.head.Get(id) != nil {
 			s.share(at[i])
 		}

@@ -23,31 +23,45 @@ type legacySource struct {
 
 // openLegacySources prepares to read the legacy files that overlap with a query.
 // hidden says which ids something newer is known of.
-func (db *DB) openLegacySources(ctx context.Context, files []*legacyFile, q *Query, hint int, hidden func(id string) bool) []*legacySource {
+func (db *DB) openLegacySources(ctx context.Context, files []*legacyFile, q *Query, hidden func(id string) bool) []*legacySource {
 	var out []*legacySource
-	for _, f := range files {
-		if q.Open || q.OpenBefore != 0 || f.newest < q.From || q.To != 0 && f.oldest >= q.To {
-			continue
+	for i, f := range files {
+		if s := db.openLegacySource(ctx, f, files[:i], q, hidden); s != nil {
+			out = append(out, s)
 		}
-		s := &legacySource{name: f.Name(), edge: f.newest + legacySlack}
-		if q.Oldest {
-			s.edge = f.oldest - legacySlack
-		}
-		sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Limit: 0, Details: q.Details || q.Text != nil,
-			Skip: func(id string, _ uint64) bool { return hidden(id) }}
-		rows := func(yield func(*task.Invocation) bool) {
-			s.err = f.Select(ctx, sel, func(v *task.Invocation) (bool, error) {
-				row := *v
-				return yield(&row), nil
-			})
-			if s.err != nil && ctx.Err() == nil {
-				level.Warn(db.logger).Log("msg", "reading a legacy file", "path", f.Path(), "err", s.err)
-			}
-		}
-		s.next, s.stop = iter.Pull(iter.Seq[*task.Invocation](rows))
-		out = append(out, s)
 	}
 	return out
+}
+
+// openLegacySource prepares to read one file; nil if it does not overlap.
+// What newer files know is hidden, too.
+func (db *DB) openLegacySource(ctx context.Context, f *legacyFile, newer []*legacyFile, q *Query, hidden func(id string) bool) *legacySource {
+	if q.Open || q.OpenBefore != 0 || f.newest < q.From || q.To != 0 && f.oldest >= q.To {
+		return nil
+	}
+	s := &legacySource{name: f.Name(), edge: f.newest + legacySlack}
+	if q.Oldest {
+		s.edge = f.oldest - legacySlack
+	}
+	sel := blocks.Select{Filter: &q.Filter, Oldest: q.Oldest, After: q.After, Limit: 0, Details: q.Details || q.Text != nil,
+		Skip: func(id string, _ uint64) bool {
+			if hidden(id) {
+				return true
+			}
+			known, err := knownTo(ctx, newer, id)
+			return known && err == nil
+		}}
+	rows := func(yield func(*task.Invocation) bool) {
+		s.err = f.Select(ctx, sel, func(v *task.Invocation) (bool, error) {
+			row := *v
+			return yield(&row), nil
+		})
+		if s.err != nil && ctx.Err() == nil {
+			level.Warn(db.logger).Log("msg", "reading a legacy file", "path", f.Path(), "err", s.err)
+		}
+	}
+	s.next, s.stop = iter.Pull(iter.Seq[*task.Invocation](rows))
+	return s
 }
 
 // legacySlack is for row times that a legacy file has as floating point.

@@ -124,7 +124,7 @@ func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View
 	for _, v := range m.memory {
 		m.seen[v.TaskID] = true
 	}
-	m.legacy = db.openLegacySources(ctx, files, &q, hint, func(id string) bool {
+	m.legacy = db.openLegacySources(ctx, files, &q, func(id string) bool {
 		return snap.Holds(id) || inDays(ctx, view, id)
 	})
 	defer m.stopLegacy()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"daybook/blocks"
 	"daybook/tsdb/task"
@@ -41,6 +42,10 @@ func (db *DB) OpenSQL(ctx context.Context, from, to int64) (*SQL, error) {
 		if f.newest >= from && (to == 0 || f.oldest < to) {
 			o.Legacy = append(o.Legacy, f.Legacy)
 		}
+	}
+	o.Hidden = func(ctx context.Context, l *blocks.Legacy, id string) (bool, error) {
+		i := slices.IndexFunc(files, func(f *legacyFile) bool { return f.Legacy == l })
+		return knownTo(ctx, files[:i], id)
 	}
 	o.Memory = func(yield func(*task.Invocation, error) bool) {
 		for _, v := range snap.Invs {

@@ -318,12 +318,12 @@ func (s *summation) subtract() (ok bool, err error) {
 
 // legacy counts what legacy files know in what rollups count of the days.
 func (s *summation) legacy(ctx context.Context, view *blocks.View) (ok bool, err error) {
-	for _, f := range s.files {
+	for i, f := range s.files {
 		for _, r := range s.rolled {
 			sums, parts := f.parts(r, s.width)
 			for _, p := range parts {
 				if p.width == rollup.Minute {
-					s.legacyRows(ctx, view, f, p.stretch)
+					s.legacyRows(ctx, view, f, s.files[:i], p.stretch)
 				} else if ok, err := s.legacySums(ctx, f, sums, p); !ok || err != nil {
 					return ok, err
 				}
@@ -334,18 +334,19 @@ func (s *summation) legacy(ctx context.Context, view *blocks.View) (ok bool, err
 }
 
 // legacyRows counts the rows of a legacy file.
-func (s *summation) legacyRows(ctx context.Context, view *blocks.View, f *legacyFile, r stretch) {
+func (s *summation) legacyRows(ctx context.Context, view *blocks.View, f *legacyFile, newer []*legacyFile, r stretch) {
 	q := Query{Filter: task.Filter{From: r.from, To: r.to}, Oldest: true}
-	sources := s.db.openLegacySources(ctx, []*legacyFile{f}, &q, 0, func(id string) bool {
+	from := s.db.openLegacySource(ctx, f, newer, &q, func(id string) bool {
 		return s.account.Holds(id) || s.parked[id] || inDays(ctx, view, id)
 	})
-	for _, from := range sources {
-		for from.advance(); from.row != nil; from.advance() {
-			if s.name == "" || from.row.TaskName == s.name {
-				s.added.Add(from.row)
-			}
-		}
-		from.stop()
+	if from == nil {
+		return
 	}
-	s.unreadable = append(s.unreadable, failed(sources)...)
+	defer from.stop()
+	for from.advance(); from.row != nil; from.advance() {
+		if s.name == "" || from.row.TaskName == s.name {
+			s.added.Add(from.row)
+		}
+	}
+	s.unreadable = append(s.unreadable, failed([]*legacySource{from})...)
 }
