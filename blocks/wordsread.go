@@ -210,12 +210,7 @@ func (r *wordRanges) open(ctx context.Context, f *fileRows, g wordGroup) error {
 	if err != nil || found.Empty() {
 		return err
 	}
-	var vals [1]driver.Value
-	if _, err := f.c.queryRow(ctx, vals[:], spansText(f.schema), g.id); err != nil {
-		return err
-	}
-	data, _ := vals[0].([]byte)
-	spans, err := decodeSpans(data)
+	spans, err := r.spans(ctx, f, g)
 	if err != nil {
 		return err
 	}
@@ -227,6 +222,20 @@ func (r *wordRanges) open(ctx context.Context, f *fileRows, g wordGroup) error {
 		}
 	}
 	return nil
+}
+
+// spans are those of a group.
+func (r *wordRanges) spans(ctx context.Context, f *fileRows, g wordGroup) ([]wordSpan, error) {
+	var vals [1]driver.Value
+	there, err := f.c.queryRow(ctx, vals[:], spansText(f.schema), g.id)
+	if err != nil {
+		return nil, err
+	}
+	data, _ := vals[0].([]byte)
+	if !there || len(data) == 0 { // no group is written without
+		return nil, fmt.Errorf("the spans of group %d: %w", g.id, errGroup)
+	}
+	return decodeSpans(data)
 }
 
 func spansText(schema string) string {
@@ -244,8 +253,12 @@ func (r *wordRanges) lookUp(ctx context.Context, f *fileRows, g wordGroup) (text
 	have := int64(0)
 	for _, word := range r.words[:min(len(r.words), maxWordLookups)] {
 		if id := g.page + int64(text.PageOf(word, int(g.pages))); id != have {
-			if _, err := f.c.queryRow(ctx, vals[:], wordPageText(f.schema), id); err != nil {
+			there, err := f.c.queryRow(ctx, vals[:], wordPageText(f.schema), id)
+			if err != nil {
 				return found, err
+			}
+			if !there { // vals would still be the page before it
+				return found, fmt.Errorf("page %d of the words is missing: %w", id, errGroup)
 			}
 			have = id
 		}
@@ -290,12 +303,7 @@ func (r *wordRanges) dense(ctx context.Context, f *fileRows) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		var vals [1]driver.Value
-		if _, err := f.c.queryRow(ctx, vals[:], spansText(f.schema), g.id); err != nil {
-			return false, err
-		}
-		data, _ := vals[0].([]byte)
-		spans, err := decodeSpans(data)
+		spans, err := r.spans(ctx, f, g)
 		if err != nil {
 			return false, err
 		}
