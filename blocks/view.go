@@ -2,12 +2,15 @@ package blocks
 
 import (
 	"errors"
-	"os"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/mattn/go-sqlite3"
+
+	"daybook/tsdb/task"
 )
 
 // View is one generation of the catalog, pinned: its files stay readable until
@@ -19,13 +22,13 @@ type View struct {
 	release sync.Once
 	mu      struct {
 		sync.Mutex
-		unreadable map[string]error // by path
+		unreadable LeftOut
 	}
 }
 
 func newView(c *Catalog, g *generation) *View {
 	v := &View{catalog: c, gen: g}
-	v.mu.unreadable = map[string]error{}
+	v.mu.unreadable = LeftOut{}
 	return v
 }
 
@@ -80,27 +83,82 @@ func (v *View) Failures() []error {
 	return errs
 }
 
-// Passing returns an error that says nothing of what is in a file: it is there
-// and could not be opened, for want of a descriptor or of memory. Who must not
-// miss a row begins again later; nil if there is none such among Failures.
-func (v *View) Passing() error {
+// Passing returns an error that says nothing of what is in a file: there was no
+// descriptor or no memory to open it with. Who must not miss a row begins again
+// later with those of the ids that such a file may hold. The error is nil if
+// there is none such among Failures.
+func (v *View) Passing(ids []string) (may map[string]bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for path, err := range v.mu.unreadable {
-		var se sqlite3.Error
-		if !errors.As(err, &se) {
-			continue
+	for _, d := range v.gen.days {
+		var in []func(hash uint64) bool
+		if d.Sealed != nil && passing(v.mu.unreadable[d.Sealed.Path()]) {
+			err = v.mu.unreadable[d.Sealed.Path()]
+			in = append(in, func(hash uint64) bool {
+				maybe, known := d.Sealed.MayContain(hash)
+				return maybe || !known
+			})
 		}
-		switch se.Code {
-		case sqlite3.ErrCantOpen:
-			if _, gone := os.Lstat(path); gone == nil {
-				return err
+		if d.Live != nil && passing(v.mu.unreadable[d.Live.Path()]) {
+			err = v.mu.unreadable[d.Live.Path()]
+			in = append(in, d.Live.MayContain)
+		}
+		for _, holds := range in {
+			for _, id := range ids {
+				if !may[id] && holds(task.HashID(id)) {
+					if may == nil {
+						may = map[string]bool{}
+					}
+					may[id] = true
+				}
 			}
-		case sqlite3.ErrNomem, sqlite3.ErrBusy, sqlite3.ErrLocked, sqlite3.ErrProtocol, sqlite3.ErrFull:
-			return err
 		}
 	}
-	return nil
+	return may, err
+}
+
+// passing reports whether an error is over when others let go of what they
+// have. A file that may not be read, or is not one any more, stays so: what
+// waited for it would fill the head.
+func passing(err error) bool {
+	var se sqlite3.Error
+	if !errors.As(err, &se) {
+		return false
+	}
+	switch se.Code {
+	case sqlite3.ErrCantOpen:
+		switch se.SystemErrno {
+		case syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.EINTR:
+			return true
+		}
+	case sqlite3.ErrNomem, sqlite3.ErrBusy, sqlite3.ErrLocked, sqlite3.ErrProtocol, sqlite3.ErrFull:
+		return true
+	}
+	return false
+}
+
+// LeftOut are the files that a view leaves out, by path, and why.
+type LeftOut map[string]error
+
+// LeaveOut makes the view leave out what another one could not read, before it
+// is asked anything.
+func (v *View) LeaveOut(files LeftOut) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, d := range v.gen.days {
+		for _, a := range d.attachments() {
+			if err := files[a.path]; err != nil {
+				v.mu.unreadable[a.path] = err
+			}
+		}
+	}
+}
+
+// LeftOut are the files that could not be read so far.
+func (v *View) LeftOut() LeftOut {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return maps.Clone(v.mu.unreadable)
 }
 
 // leaveOut records the file that an error blames, and reports whether there is
@@ -128,6 +186,13 @@ func (v *View) readable(d DayFiles) (DayFiles, bool) {
 		d.Live = nil
 	}
 	return d, d.Sealed != nil || d.Live != nil
+}
+
+// Leaves reports whether a file of a day was left out.
+func (v *View) Leaves(d DayFiles) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return d.Sealed != nil && v.mu.unreadable[d.Sealed.Path()] != nil || d.Live != nil && v.mu.unreadable[d.Live.Path()] != nil
 }
 
 // attachments are the day's files as they are attached.

@@ -56,10 +56,7 @@ func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResul
 
 // cutRows cuts one batch, day by day, and returns how many rows left the head.
 func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, logged bool) (int64, []task.Day, error) {
-	where, err := c.whereStored(ctx, rows)
-	if err != nil {
-		return 0, nil, err
-	}
+	rows, where, kept := c.whereStored(ctx, rows)
 	byDay := map[task.Day][]Row{}
 	for _, r := range rows {
 		d := r.Inv.Day()
@@ -73,7 +70,7 @@ func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, logged bool
 	}
 	slices.Sort(days)
 	var n int64
-	var errs []error
+	errs := []error{kept}
 	var done []task.Day
 	for _, d := range days {
 		k, err := c.cutDay(ctx, h, d, byDay[d], where, logged)
@@ -98,8 +95,8 @@ func (c *Compactor) mayCut(d task.Day, also []task.Day) bool {
 }
 
 // whereStored finds the days that hold a row of those invocations that may
-// have one.
-func (c *Compactor) whereStored(ctx context.Context, rows []Row) (map[string]blocks.Stored, error) {
+// have one. It returns the rows that can be cut; the error is about the others.
+func (c *Compactor) whereStored(ctx context.Context, rows []Row) ([]Row, map[string]blocks.Stored, error) {
 	var ids []string
 	for _, r := range rows {
 		if r.Based {
@@ -107,18 +104,21 @@ func (c *Compactor) whereStored(ctx context.Context, rows []Row) (map[string]blo
 		}
 	}
 	if len(ids) == 0 {
-		return nil, nil
+		return rows, nil, nil
 	}
 	view := c.opts.Catalog.View()
 	defer view.Release()
 	stored, err := view.Lookup(ctx, ids)
-	if err == nil {
-		err = view.Passing() // a row that is overlooked would stay
-	}
 	if err != nil {
-		return nil, fmt.Errorf("finding the stored rows of %d invocations: %w", len(ids), err)
+		return nil, nil, fmt.Errorf("finding the stored rows of %d invocations: %w", len(ids), err)
 	}
-	return stored, nil
+	unknown, err := view.Passing(ids)
+	if err == nil {
+		return rows, stored, nil
+	}
+	// A row that is overlooked would stay beside the new one.
+	sure := slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return r.Based && unknown[r.Inv.TaskID] })
+	return sure, stored, fmt.Errorf("keeping back %d rows that a file may hold already: %w", len(rows)-len(sure), err)
 }
 
 // cutDay is one cut: log record, transaction, then the rows of the same ids in

@@ -328,7 +328,7 @@ func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.B
 	defer view.Release()
 	rows, err := view.Lookup(ctx, ids)
 	if err == nil {
-		err = view.Passing() // a row that is overlooked would be there twice
+		_, err = view.Passing(nil) // a row that is overlooked would be there twice
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("looking up %d task_ids: %w", len(ids), err)
