@@ -244,7 +244,7 @@ func (s *LegacySums) Rollups(ctx context.Context, p *Pool, q RollupQuery, fn fun
 	if err = conn.begin(); err != nil {
 		return err
 	}
-	return readRollups(ctx, conn.c, conn.schema(s.path), q, q.Width, fn)
+	return readRollups(ctx, conn.c, conn.schema(s.path), q, q.Width, onlyAdded(fn))
 }
 
 // Remove deletes the file once no reader has it attached.

@@ -3,6 +3,7 @@ package blocks
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 
 	"daybook/tsdb/rollup"
@@ -39,22 +40,25 @@ func (v *VisibleCuts) Has(cut uint64) bool { return v.cuts.has(cut) }
 func (v *VisibleCuts) Last() uint64 { return v.cuts.last() }
 
 // Rollups calls fn for the stored rollups of a range, and returns which cuts
-// the live files among them count. Files that cannot be read are left out and
-// named by Unreadable.
+// the live files among them count. Files that cannot be read, or of which fn
+// returns an error, are left out and named by Unreadable: what fn was given is
+// void then. The files after them are read all the same, so that the next
+// attempt, of a view that leaves them all out, is the last.
 func (v *View) Rollups(ctx context.Context, q RollupQuery, fn func(RollupPart) error) ([]VisibleCuts, error) {
 	var seen []VisibleCuts
+	var void error
 	for _, d := range v.gen.days {
 		if q.To <= d.Day.Start() || q.From >= d.Day.End() {
 			continue
 		}
 		for {
-			d, ok := v.readable(d)
+			left, ok := v.readable(d)
 			if !ok {
 				break
 			}
-			cuts, err := v.dayRollups(ctx, d, q, fn)
+			cuts, err := v.dayRollups(ctx, left, d.Sealed != left.Sealed, q, fn)
 			if err == nil {
-				if d.Live != nil {
+				if left.Live != nil {
 					seen = append(seen, VisibleCuts{d.Day, cuts})
 				}
 				break
@@ -62,20 +66,23 @@ func (v *View) Rollups(ctx context.Context, q RollupQuery, fn func(RollupPart) e
 			if !v.leaveOut(err) {
 				return nil, err
 			}
-			// Parts may have been handed over already: the caller's sums are
-			// void. It asks again, and the view leaves the file out.
-			return nil, fmt.Errorf("%w: %w", ErrPartial, err)
+			void = errors.Join(void, err)
 		}
+	}
+	if void != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPartial, void)
 	}
 	return seen, nil
 }
 
-// ErrPartial is returned by Rollups when a file failed in the middle: begin
-// again with empty sums; the view leaves the file out now.
+// ErrPartial is returned by Rollups when a file failed in the middle, whose
+// parts may have been handed over: begin again with empty sums, in this view or
+// in one that was told to leave out what this one has LeftOut.
 var ErrPartial = fmt.Errorf("a file failed while its rollups were read")
 
-// dayRollups reads one day in one transaction.
-func (v *View) dayRollups(ctx context.Context, d DayFiles, q RollupQuery, fn func(RollupPart) error) (cuts cutSet, err error) {
+// dayRollups reads one day in one transaction. bare says that the sealed file
+// which the live one lies over is left out.
+func (v *View) dayRollups(ctx context.Context, d DayFiles, bare bool, q RollupQuery, fn func(RollupPart) error) (cuts cutSet, err error) {
 	pool := v.catalog.pool
 	s, err := pool.acquire(ctx, d.attachments()...)
 	if err != nil {
@@ -88,7 +95,12 @@ func (v *View) dayRollups(ctx context.Context, d DayFiles, q RollupQuery, fn fun
 	whole := q.Whole && q.From <= d.Day.Start() && q.To >= d.Day.End()
 	if d.Live != nil {
 		schema := s.schema(d.Live.Path())
-		if cuts, err = loadCuts(ctx, s.c, schema); err == nil {
+		cuts, err = loadCuts(ctx, s.c, schema)
+		switch {
+		case err != nil:
+		case bare:
+			err = countRows(ctx, s.c, schema, d.Day, q, fn)
+		default:
 			err = readRollups(ctx, s.c, schema, q, q.Width, fn)
 		}
 		if err != nil {
@@ -100,11 +112,50 @@ func (v *View) dayRollups(ctx context.Context, d DayFiles, q RollupQuery, fn fun
 		if whole {
 			width = rollup.Day
 		}
-		if err = readRollups(ctx, s.c, s.schema(d.Sealed.Path()), q, width, fn); err != nil {
+		err = readRollups(ctx, s.c, s.schema(d.Sealed.Path()), q, width, onlyAdded(fn))
+		if err != nil {
 			return nil, blame(ctx, d.Sealed.Path(), err)
 		}
 	}
 	return cuts, nil
+}
+
+// onlyAdded is fn for a file that nothing ever leaves.
+func onlyAdded(fn func(RollupPart) error) func(RollupPart) error {
+	return func(p RollupPart) error {
+		if p.Gone {
+			return fmt.Errorf("a rollup of what is gone: %w", errRow)
+		}
+		return fn(p)
+	}
+}
+
+// countRows calls fn for the rollups of the rows of a live file. Its stored ones
+// tell what is gone of both files of its day, which cannot be taken out of one.
+func countRows(ctx context.Context, c *conn, schema string, day task.Day, q RollupQuery, fn func(RollupPart) error) error {
+	set := rollup.NewSet(q.Width, rollup.DefaultLimits)
+	err := c.each(ctx, columnCount, func(vals []driver.Value) error {
+		var v task.Invocation
+		if _, _, _, err := decodeRow(vals, day, &v); err != nil {
+			return err
+		}
+		if at := v.RowTime(); at >= q.From && at < q.To && (q.Name == "" || v.TaskName == q.Name) {
+			set.Add(&v)
+		}
+		return nil
+	}, "SELECT "+readColumns+" FROM "+schema+".invocation AS i"+joins(schema))
+	if err != nil {
+		return err
+	}
+	for k, r := range set.All() {
+		if err := fn(RollupPart{Name: k.Name, At: k.Bucket, Data: r.AppendBinary(nil)}); err != nil {
+			return err
+		}
+	}
+	if set.Rest().Empty() {
+		return nil
+	}
+	return fn(RollupPart{Name: rollup.Other, At: max(q.From, day.Start()), Data: set.Rest().AppendBinary(nil)})
 }
 
 // readRollups reads one attached file. Name ids are few, so that the walk over

@@ -180,7 +180,7 @@ func inspect(t *testing.T, o Options, rel, how string, truth map[string]task.Inv
 	if err != nil {
 		t.Fatalf("it cannot be read at all: %v", err)
 	}
-	rows, unreadable := whatIsLeft(t, db)
+	rows, unreadable := whatIsLeft(t, db, rel)
 	var found, notes []Finding
 	if err := db.Verify(context.Background(), nil, func(f Finding) {
 		if f.Note {
@@ -238,14 +238,15 @@ func inspect(t *testing.T, o Options, rel, how string, truth map[string]task.Inv
 	if _, err := db.Get(context.Background(), "new"); err != nil {
 		t.Errorf("what was taken is not there: %v", err)
 	}
-	whatIsLeft(t, db)
+	whatIsLeft(t, db, rel)
 	if err := db.Close(); err != nil && len(found) == 0 {
 		t.Errorf("close: %v, and nothing is found", err)
 	}
 }
 
-// whatIsLeft walks through what can be read.
-func whatIsLeft(t *testing.T, db *DB) (rows map[string]task.Invocation, unreadable []string) {
+// whatIsLeft walks through what can be read, and wants the sums over the days
+// whose file is not damaged to be those of their rows.
+func whatIsLeft(t *testing.T, db *DB, rel string) (rows map[string]task.Invocation, unreadable []string) {
 	t.Helper()
 	rows = map[string]task.Invocation{}
 	for q := (Query{Limit: 100, Details: true}); ; {
@@ -266,7 +267,32 @@ func whatIsLeft(t *testing.T, db *DB) (rows map[string]task.Invocation, unreadab
 		}
 		q.After = page.Next
 	}
-	_, _, _ = db.Tasks(context.Background(), 0, noon.Add(48*time.Hour).UnixMicro(), "") // an error is an answer
+	ctx := context.Background()
+	_, cover, err := db.Tasks(ctx, 0, noon.Add(48*time.Hour).UnixMicro(), "")
+	if err != nil {
+		t.Errorf("the sum of all: %v", err)
+	}
+	unreadable = append(unreadable, cover.Unreadable...)
+	today := task.DayOf(noon.UnixMicro())
+	for d := today - 3; d <= today; d++ {
+		sums, cover, err := db.Tasks(ctx, d.Start(), d.End(), "t")
+		if err != nil {
+			t.Errorf("the sums of %s: %v", d, err)
+			continue
+		}
+		var got, want uint64
+		for _, s := range sums {
+			got += s.Total
+		}
+		for _, v := range rows {
+			if v.Day() == d {
+				want++
+			}
+		}
+		if damaged, ok := dayOf(rel); got != want && (!ok || damaged != d) {
+			t.Errorf("%d are summed of the %d of %s, %v cannot be read", got, want, d, cover.Unreadable)
+		}
+	}
 	return rows, unreadable
 }
 

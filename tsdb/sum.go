@@ -3,6 +3,7 @@ package tsdb
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"daybook/blocks"
@@ -20,11 +21,20 @@ const sumTries = 3
 // the head what is not cut yet. name "" is all tasks. It returns the names of
 // files that could not be read.
 func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, name string, depth rollup.Depth) (set *rollup.Set, unreadable []string, err error) {
+	left := blocks.LeftOut{} // by the attempts so far
 	once := func(last bool) (ok bool, err error) {
-		s := summation{db: db, from: from, to: to, width: width, name: name, depth: depth, last: last}
-		ok, err = s.run(ctx)
-		set, unreadable = s.added, s.unreadable
-		return ok, err
+		for {
+			s := summation{db: db, from: from, to: to, width: width, name: name, depth: depth, last: last, left: left}
+			known := len(left)
+			ok, err = s.run(ctx)
+			set, unreadable = s.added, s.unreadable
+			// A file that fails may have been counted in part, and what is taken
+			// out for it with it: all is counted again without it, which is no
+			// try, as it does not depend on cuts.
+			if err != nil || len(left) == known {
+				return ok, err
+			}
+		}
 	}
 	for range sumTries {
 		if ok, err := once(false); ok || err != nil {
@@ -56,7 +66,8 @@ type summation struct {
 	width    rollup.Width
 	name     string
 	depth    rollup.Depth
-	last     bool // nothing is being cut
+	last     bool           // nothing is being cut
+	left     blocks.LeftOut // of the sum so far; what the attempt leaves out is added
 
 	added, gone *rollup.Set
 	account     head.Account
@@ -78,6 +89,8 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 	s.account = s.db.head.Account()
 	view := s.db.catalog.View()
 	defer view.Release()
+	view.LeaveOut(s.left)
+	defer func() { maps.Copy(s.left, view.LeftOut()) }()
 	var done func()
 	s.files, done = s.db.legacy.use()
 	defer done()
@@ -89,8 +102,11 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 	if ok, err := s.stored(ctx, view); !ok || err != nil {
 		return false, err
 	}
-	if !s.settle(view) {
+	if s.spoilt(view) {
 		return false, nil
+	}
+	if ok, err := s.settle(ctx, view); !ok || err != nil {
+		return false, err
 	}
 	if err := s.memory(ctx); err != nil {
 		return false, err
@@ -122,6 +138,17 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 		return false, nil
 	}
 	return s.subtract()
+}
+
+// spoilt reports whether a file has failed in this attempt, which is then to be
+// repeated without it.
+func (s *summation) spoilt(view *blocks.View) bool {
+	for path := range view.LeftOut() {
+		if s.left[path] == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // stored reads the rollups: hours where whole ones are asked for, minutes in
@@ -200,7 +227,7 @@ func (s *summation) read(ctx context.Context, view *blocks.View, q blocks.Rollup
 		return s.added.MergeBinary(p.Name, p.At, p.Data)
 	})
 	if errors.Is(err, blocks.ErrPartial) && ctx.Err() == nil {
-		return false, nil
+		return true, nil // the attempt is spoilt: what else fails is found out first
 	}
 	for _, v := range seen {
 		if before, twice := s.visible[v.Day]; twice && before.Last() != v.Last() {
@@ -213,15 +240,19 @@ func (s *summation) read(ctx context.Context, view *blocks.View, q blocks.Rollup
 
 // settle decides, of the cuts under way, which the files count already, and
 // reports false if one began after the account was taken.
-func (s *summation) settle(view *blocks.View) bool {
-	days := map[task.Day]bool{}
+func (s *summation) settle(ctx context.Context, view *blocks.View) (ok bool, err error) {
+	days, partly := map[task.Day]bool{}, map[task.Day]bool{}
 	for _, d := range view.Days() {
-		days[d.Day] = true
+		if view.Leaves(d) {
+			partly[d.Day] = true
+		} else {
+			days[d.Day] = true
+		}
 	}
 	counted := map[*task.Invocation]bool{}
 	for d, v := range s.visible {
 		if v.Last() >= s.account.NextCut {
-			return false
+			return false, nil
 		}
 		for _, c := range s.account.Active {
 			if c.Day != d || !v.Has(c.ID) {
@@ -240,12 +271,28 @@ func (s *summation) settle(view *blocks.View) bool {
 			s.take(s.added, v)
 		}
 	}
+	var ids []string
 	for _, v := range s.account.Stored {
-		if days[v.Day()] { // the day may have expired
+		switch d := v.Day(); {
+		case days[d]: // the day may have expired
 			s.take(s.gone, v)
+		case partly[d]:
+			ids = append(ids, v.TaskID)
 		}
 	}
-	return true
+	if len(ids) == 0 {
+		return true, nil
+	}
+	// Of a day that is read in part, only what is in that part was counted.
+	stored, err := view.Lookup(ctx, ids)
+	for _, x := range stored {
+		for i, d := range x.Where {
+			if partly[d] {
+				s.take(s.gone, &x.Rows[i])
+			}
+		}
+	}
+	return true, err
 }
 
 // take counts an invocation if its row time is in a stretch that rollups count.

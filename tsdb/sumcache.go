@@ -82,7 +82,7 @@ func (s *summation) sealedDays(ctx context.Context, view *blocks.View, r stretch
 	for _, d := range days {
 		if d.Live != nil {
 			open[d.Day] = true
-		} else {
+		} else if !view.Leaves(d) {
 			files[d.Day] = d.Sealed.Path()
 		}
 	}
@@ -189,9 +189,10 @@ func (s *summation) addSet(set *rollup.Set) {
 	}
 }
 
-// keep remembers a set that is of all that its key names.
+// keep remembers a set that is of all that its key names, which are files that
+// the attempt did not leave out from the beginning.
 func (s *summation) keep(view *blocks.View, key string, set *rollup.Set) {
-	if set.Folded() == 0 && set.Rest().Empty() && len(view.Unreadable()) == 0 {
+	if set.Folded() == 0 && set.Rest().Empty() && !s.spoilt(view) {
 		s.db.sums.put(key, set)
 	}
 }
@@ -201,6 +202,9 @@ func (s *summation) keep(view *blocks.View, key string, set *rollup.Set) {
 // the next question will begin a minute later.
 // used is false if it has too many names for that.
 func (s *summation) sealedMinutes(ctx context.Context, view *blocks.View, d blocks.DayFiles, r stretch) (used bool, err error) {
+	if view.Leaves(d) {
+		return true, nil
+	}
 	hour := rollup.Hour.Start(r.from)
 	key := fmt.Sprint(d.Sealed.Path(), "\n", hour)
 	set := s.db.sums.get(key)

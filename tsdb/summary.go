@@ -42,10 +42,11 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 	now := db.now()
 	minute := rollup.Minute.Start(now)
 	since := minute - rateWindow.Microseconds()
-	recent, _, err := db.sum(ctx, since, minute+rollup.Minute.Micros(), rollup.Minute, name, rollup.OnlyCounts)
+	recent, more, err := db.sum(ctx, since, minute+rollup.Minute.Micros(), rollup.Minute, name, rollup.OnlyCounts)
 	if err != nil {
 		return nil, Coverage{}, err
 	}
+	unreadable = append(unreadable, more...)
 	byName := map[string]*TaskSummary{}
 	at := func(name string) *TaskSummary {
 		t := byName[name]
