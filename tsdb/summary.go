@@ -73,7 +73,7 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 			if k.Bucket == since {
 				share -= float64(now-minute) / float64(rollup.Minute.Micros())
 			}
-			at(k.Name).RatePerMin += share * float64(ended) / rateWindow.Minutes()
+			at(k.Name).RatePerMin += share * float64(ended)
 		}
 	}
 	active, err := db.active(ctx)
@@ -90,6 +90,7 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 	}
 	out := make([]TaskSummary, 0, len(byName))
 	for _, t := range byName {
+		t.RatePerMin /= rateWindow.Minutes()
 		out = append(out, *t)
 	}
 	slices.SortFunc(out, func(a, b TaskSummary) int { return cmp.Compare(a.Name, b.Name) })
