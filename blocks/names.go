@@ -8,8 +8,8 @@ import (
 	"daybook/tsdb/task"
 )
 
-// sealedName is the file name of a day's generation, from 1.
-func sealedName(day task.Day, generation int) string {
+// SealedName is the file name of a day's generation, from 1.
+func SealedName(day task.Day, generation int) string {
 	if generation == 1 {
 		return day.String() + ".db"
 	}

@@ -10,8 +10,8 @@ func FuzzDayNames(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		if d, n, ok := ParseSealedName(name); ok && sealedName(d, n) != name {
-			t.Errorf("sealed: %q is taken for %q", name, sealedName(d, n))
+		if d, n, ok := ParseSealedName(name); ok && SealedName(d, n) != name {
+			t.Errorf("sealed: %q is taken for %q", name, SealedName(d, n))
 		}
 		if d, n, ok := ParseLiveName(name); ok && liveName(d, n) != name {
 			t.Errorf("live: %q is taken for %q", name, liveName(d, n))

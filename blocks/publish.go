@@ -22,7 +22,7 @@ const checksumSuffix = ".sha256"
 // under tmp or in daysDir, whole; WriteChecksum makes up for a checksum that
 // is missing then.
 func PublishSealed(tmpPath, daysDir string, day task.Day, generation int) (path string, err error) {
-	path = filepath.Join(daysDir, sealedName(day, generation))
+	path = filepath.Join(daysDir, SealedName(day, generation))
 	if err := absent(path); err != nil {
 		return "", err
 	}

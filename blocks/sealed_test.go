@@ -246,7 +246,7 @@ func TestNames(t *testing.T) {
 		"2026-11-22.0.db": "", "2026-11-22.-2.db": "", "2026-11-22": "", "2026-02-30.db": "", "2026-11-22.db.sha256": "", "x.db": "", ".db": "", "2026-11-22..db": "",
 	} {
 		day, generation, ok := ParseSealedName(name)
-		if got := fmt.Sprint(day, generation); ok != (want != "") || ok && (got != want || sealedName(day, generation) != name) {
+		if got := fmt.Sprint(day, generation); ok != (want != "") || ok && (got != want || SealedName(day, generation) != name) {
 			t.Errorf("%s: %s %v", name, got, ok)
 		}
 	}

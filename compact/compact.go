@@ -134,7 +134,8 @@ type Compactor struct {
 
 	mu         sync.Mutex // no I/O under it
 	days       map[task.Day]*day
-	highest    map[task.Day]int // generation that was ever named in days/, readable or not: no path is used twice
+	highest    map[task.Day]int    // generation that was ever named in days/, readable or not: no path is used twice
+	leftover   map[task.Day]string // a sealed file that got its name while the disk failed, and could not be taken away
 	nextSeq    int
 	unreadable map[string]error
 	guard      clockGuard

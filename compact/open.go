@@ -30,7 +30,7 @@ func dirsOf(root string) dirs {
 // crash has left (see the package documentation) and fills the catalog.
 func Open(o Options) (c *Compactor, err error) {
 	o.Observer.defaults()
-	c = &Compactor{opts: o, logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, unreadable: map[string]error{}}
+	c = &Compactor{opts: o, logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, unreadable: map[string]error{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -97,6 +97,7 @@ func (c *Compactor) openSealed() error {
 	if err != nil {
 		return err
 	}
+	c.seeQuarantined()
 	byDay := map[task.Day][]*blocks.Sealed{}
 	for _, e := range entries {
 		path := filepath.Join(c.dirs.days, e.Name())
@@ -155,7 +156,7 @@ func (c *Compactor) openSealed() error {
 // away: the live file was cut into after that. What they are made of is there;
 // they are put into quarantine.
 func (c *Compactor) dropUnpublished(gens []*blocks.Sealed) ([]*blocks.Sealed, error) {
-	for c.unpublished(gens) {
+	for unpublished(gens, c.dirs.live, c.openLiveFile) {
 		s := gens[0]
 		level.Warn(c.logger).Log("msg", "a sealed file was never published; its day is sealed again", "path", s.Path())
 		if err := s.Close(); err != nil {
@@ -166,7 +167,11 @@ func (c *Compactor) dropUnpublished(gens []*blocks.Sealed) ([]*blocks.Sealed, er
 			if err := os.MkdirAll(to, 0o755); err != nil {
 				return gens, err
 			}
-			if err := os.Rename(s.Path(), filepath.Join(to, s.Name())); err != nil {
+			name := filepath.Join(to, s.Name())
+			for n := 2; exists(name); n++ {
+				name = filepath.Join(to, fmt.Sprintf("%s-%d", s.Name(), n))
+			}
+			if err := os.Rename(s.Path(), name); err != nil {
 				return gens, err
 			}
 			if err := removeIfThere(s.Path() + ".sha256"); err != nil {
@@ -178,9 +183,25 @@ func (c *Compactor) dropUnpublished(gens []*blocks.Sealed) ([]*blocks.Sealed, er
 	return gens, nil
 }
 
+// seeQuarantined makes sure that no generation is named again that was put into
+// quarantine: a backup may have it under that name.
+func (c *Compactor) seeQuarantined() {
+	dir := filepath.Join(c.dirs.root, "quarantine")
+	entries, err := readDir(dir)
+	if err != nil {
+		level.Warn(c.logger).Log("msg", "looking for day files in quarantine", "path", dir, "err", err)
+	}
+	for _, e := range entries {
+		base, _, ok := strings.Cut(e.Name(), ".db")
+		if d, gen, known := blocks.ParseSealedName(base + ".db"); ok && known {
+			c.highest[d] = max(c.highest[d], gen)
+		}
+	}
+}
+
 // unpublished reports whether a live file goes on behind what the first of
 // these generations has of it, while what that replaces is still there.
-func (c *Compactor) unpublished(gens []*blocks.Sealed) bool {
+func unpublished(gens []*blocks.Sealed, live string, open func(path string) (*blocks.Live, error)) bool {
 	if len(gens) == 0 {
 		return false
 	}
@@ -192,11 +213,11 @@ func (c *Compactor) unpublished(gens []*blocks.Sealed) bool {
 			}
 			continue
 		}
-		path := filepath.Join(c.dirs.live, name)
+		path := filepath.Join(live, name)
 		if _, err := os.Lstat(path); err != nil {
 			continue
 		}
-		l, err := c.openLiveFile(path)
+		l, err := open(path)
 		if err != nil {
 			continue
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -17,7 +19,7 @@ import (
 // Seal seals the past days that are due, one after the other; force takes all
 // that have a live file.
 func (c *Compactor) Seal(ctx context.Context, force bool) error {
-	var errs []error
+	errs := []error{c.removeLeftovers()}
 	for _, d := range planSeal(c.opts.Now(), c.states(), c.opts.SealDelay, force) {
 		if err := c.sealDay(ctx, d); err != nil {
 			errs = append(errs, fmt.Errorf("sealing %s: %w", d, err))
@@ -37,7 +39,7 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
 	c.act.Lock()
 	c.mu.Lock()
 	x := c.days[d]
-	if x == nil || x.live == nil || x.sealing {
+	if x == nil || x.live == nil || x.sealing || c.leftover[d] != "" {
 		c.mu.Unlock()
 		c.act.Unlock()
 		return nil
@@ -94,6 +96,9 @@ func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks
 	sealPoint(old, "seal.built", "reseal.built")
 	path, err := blocks.PublishSealed(tmp, c.dirs.days, d, gen)
 	if err != nil && path == "" {
+		if path = filepath.Join(c.dirs.days, blocks.SealedName(d, gen)); !errors.Is(err, os.ErrExist) && exists(path) {
+			c.leave(d, path)
+		}
 		return nil, errors.Join(err, removeIfThere(tmp))
 	}
 	if err != nil { // it is there, whole; verify notes that it has no checksum
@@ -103,9 +108,45 @@ func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks
 	if err != nil {
 		// The live file still has everything. Left there, this one would hide
 		// at the next start what is cut into the live file from now on.
-		return nil, errors.Join(err, blocks.RemoveSealed(path))
+		if removeErr := blocks.RemoveSealed(path); removeErr != nil {
+			c.leave(d, path)
+			err = errors.Join(err, removeErr)
+		}
+		return nil, err
 	}
 	return sealed, nil
+}
+
+// leave remembers a file that has its name and must not have it.
+func (c *Compactor) leave(d task.Day, path string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leftover[d] = path
+}
+
+// removeLeftovers takes away what the disk did not let be taken away before. Its
+// day is not sealed until then: the next generation would not say that it
+// replaces this one.
+func (c *Compactor) removeLeftovers() error {
+	c.mu.Lock()
+	left := maps.Clone(c.leftover)
+	c.mu.Unlock()
+	var errs []error
+	for d, path := range left {
+		if err := blocks.RemoveSealed(path); err != nil {
+			errs = append(errs, fmt.Errorf("removing a sealed file that is not used: %w", err))
+			continue
+		}
+		c.mu.Lock()
+		delete(c.leftover, d)
+		c.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // sealPoint tells tests how far a day's sealing is, the first or a later one.

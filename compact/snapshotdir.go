@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"daybook/blocks"
@@ -33,7 +34,7 @@ func CaptureDir(ctx context.Context, dir, listing string, to CaptureTo) (k *Capt
 			k = nil
 		}
 	}()
-	absorbed, err := k.lookForDays(filepath.Join(dir, "days"))
+	absorbed, err := k.lookForDays(filepath.Join(dir, "days"), filepath.Join(dir, "live"))
 	if err != nil {
 		return k, err
 	}
@@ -86,15 +87,16 @@ func (k *Capture) written(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// lookForDays picks the highest readable generation of every day. It returns
-// the names of the files that they replace.
-func (k *Capture) lookForDays(dir string) (absorbed map[string]bool, err error) {
+// lookForDays picks the highest readable generation of every day, but none
+// that the daemon has not published: its live file goes on. It returns the names
+// of the files that they replace.
+func (k *Capture) lookForDays(dir, live string) (absorbed map[string]bool, err error) {
 	absorbed = map[string]bool{}
 	entries, err := readDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	best := map[task.Day]*blocks.Sealed{}
+	byDay := map[task.Day][]*blocks.Sealed{}
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), checksumSuffix) {
 			continue
@@ -111,13 +113,20 @@ func (k *Capture) lookForDays(dir string) (absorbed map[string]bool, err error) 
 			return nil, err
 		case err != nil:
 			k.unreadable[filepath.Join("days", e.Name())] = err
-		case best[d] == nil || best[d].Generation() < s.Generation():
-			best[d] = s
+		default:
+			byDay[d] = append(byDay[d], s)
 		}
 	}
-	for d, s := range best {
-		k.days[d] = s.Name()
-		for name := range s.Absorbed() {
+	for d, gens := range byDay {
+		slices.SortFunc(gens, func(a, b *blocks.Sealed) int { return b.Generation() - a.Generation() })
+		for unpublished(gens, live, blocks.OpenLiveReadOnly) {
+			gens = gens[1:]
+		}
+		if len(gens) == 0 {
+			continue
+		}
+		k.days[d] = gens[0].Name()
+		for name := range gens[0].Absorbed() {
 			absorbed[name] = true
 		}
 	}

@@ -53,3 +53,69 @@ func TestSealedButNeverPublished(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 }
+
+// While it lies there the daemon goes on cutting; a backup is made of what the
+// daemon has, not of it.
+func TestBackupBesideANeverPublished(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	yesterday := noon.Add(-24 * time.Hour)
+	ctx := context.Background()
+	db := start(t, o)
+	defer func() { db.Close() }()
+	mustAppend(t, db, finished("a", yesterday))
+	if _, err := db.Cut(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	db.crash(t)
+	aside := filepath.Join(t.TempDir(), "aside")
+	copyTree(t, o.Dir, aside)
+	there := o
+	there.Dir = aside
+	sealed := start(t, there)
+	if _, err := sealed.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	made := dayNames(t, aside)
+	sealed.crash(t)
+	db = start(t, o)
+	if err := os.Rename(filepath.Join(aside, "days", made+".db"), filepath.Join(o.Dir, "days", made+".db")); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, db, finished("b", yesterday))
+	if _, err := db.Cut(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.head.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	want := contents(t, db)
+	bo := BackupOptions{Dir: o.Dir, Dest: t.TempDir(), Now: c.now}
+	if res, err := Backup(ctx, bo); err != nil || len(res.Problems) > 0 {
+		t.Fatalf("%+v %v", res, err)
+	}
+	sameContents(t, "the backup", opened(t, bo.Dest, o), want)
+	db.crash(t)
+	// It is put into quarantine, beside another of that name, and the name is
+	// not used again.
+	quarantine := filepath.Join(o.Dir, "quarantine")
+	if err := os.MkdirAll(quarantine, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(quarantine, made+".db"), []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db = start(t, o)
+	db.crash(t)
+	db = start(t, o)
+	if kept, err := os.ReadDir(quarantine); err != nil || len(kept) != 2 {
+		t.Errorf("in quarantine: %v %v", kept, err)
+	}
+	if _, err := db.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	if exists(filepath.Join(o.Dir, "days", made+".db")) {
+		t.Errorf("%s is used again", made)
+	}
+	sameContents(t, "started", contents(t, db), want)
+}
