@@ -45,6 +45,7 @@ type liveWriter struct {
 	details chunkBuilder
 	encoded []byte
 	rollups tally
+	hours   hourCache
 	words   *wordWriter // nil in a file that was begun without
 }
 
@@ -137,7 +138,7 @@ func (w *liveWriter) apply(ctx context.Context, b *Batch, rows []placed) error {
 		w.dicts.rollback()
 		w.rows.n = 0
 		w.details = chunkBuilder{}
-		w.rollups = tally{}
+		w.rollups, w.hours = tally{}, hourCache{}
 		w.words.rollback()
 		return err
 	}
@@ -188,7 +189,7 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	if err := w.note(ctx, b, here, next); err != nil {
 		return nil, err
 	}
-	if err := w.rollups.store(ctx, w.c); err != nil {
+	if err := w.rollups.store(ctx, w.c, &w.hours); err != nil {
 		return nil, err
 	}
 	w.rollups = tally{}

@@ -81,25 +81,35 @@ func rollupAt(m map[rollupKey]*rollup.Rollup, k rollupKey) *rollup.Rollup {
 
 // store merges the tally into the table, in the order of its key. As cuts are
 // in time order most minutes are new, which one look tells.
-func (t *tally) store(ctx context.Context, c *conn) error {
+func (t *tally) store(ctx context.Context, c *conn, hours *hourCache) error {
 	if len(t.minutes) == 0 {
 		return nil
-	}
-	all := maps.Clone(t.minutes)
-	for k, r := range t.minutes {
-		k.width, k.start = rollup.Hour, rollup.Hour.Start(k.start)
-		rollupAt(all, k).Merge(r)
 	}
 	var vals [1]driver.Value
 	if _, err := c.queryRow(ctx, vals[:], "SELECT max(start) FROM rollup WHERE width = ?", int64(rollup.Minute)); err != nil {
 		return err
 	}
 	newest, any := vals[0].(int64)
+	all := maps.Clone(t.minutes)
+	hours.advance(t.minutes)
+	for k, r := range t.minutes {
+		k.width, k.start = rollup.Hour, rollup.Hour.Start(k.start)
+		kept, err := hours.at(ctx, c, k)
+		if err != nil {
+			return err
+		}
+		if kept == nil {
+			rollupAt(all, k).Merge(r)
+			continue
+		}
+		kept.MergeOwned(r)
+		all[k] = kept
+	}
 	var dec rollup.Decoder
 	write := batchInsert{text: "INSERT OR REPLACE INTO rollup (width, name, start, gone, data) VALUES ", columns: 5}
 	for _, k := range slices.SortedFunc(maps.Keys(all), rollupKey.compare) {
 		r := all[k]
-		if any && (k.width != rollup.Minute || k.start <= newest) {
+		if any && (k.width != rollup.Minute || k.start <= newest) && hours.sums[k] == nil {
 			found, err := c.queryRow(ctx, vals[:], "SELECT data FROM rollup WHERE width = ? AND start = ? AND name = ? AND gone = ?",
 				int64(k.width), k.start, k.name, k.gone)
 			if err != nil {

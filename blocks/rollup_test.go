@@ -3,6 +3,7 @@ package blocks
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -235,4 +236,67 @@ func TestRollupsOfManyNames(t *testing.T) {
 	if err != nil || vals[0] != int64(maxRollupNames+1) || rest.Total() != 2000-2 {
 		t.Errorf("%v rollups of the day, the last of %d invocations: %v", vals[0], rest.Total(), err)
 	}
+}
+
+// What a writer remembers of the newest hour is what is stored, also after cuts
+// that failed, after late rows, and when the file was opened again.
+func TestHoursAreRemembered(t *testing.T) {
+	ctx := context.Background()
+	l, err := CreateLive(t.TempDir(), testDay, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { closeAll(t, l) }()
+	r := rand.New(rand.NewPCG(3, 4))
+	all := map[string]*task.Invocation{}
+	brokenOff := 0
+	for cut := uint64(1); cut <= 60; cut++ {
+		b := Batch{Cut: cut}
+		hour := int64(cut/6) - r.Int64N(2)*r.Int64N(3) // now and then an earlier one
+		for i := range 1 + r.IntN(20) {
+			e := task.Event{TaskID: fmt.Sprintf("%d-%d", cut, i), TaskName: fmt.Sprint("n", r.IntN(4)), State: task.StateSuccess,
+				At: testDay.Start() + max(hour, 0)*3_600_000_000 + r.Int64N(3_600_000_000), Worker: fmt.Sprintf("w%d@h%d", i, r.IntN(300)), Retries: task.RetriesUnknown}
+			v := e.Invocation()
+			b.Put = append(b.Put, Put{Inv: &v})
+		}
+		// Broken off at every place that looks at the context, and then done.
+		for n := 0; ; n++ {
+			if err := l.Apply(&endingContext{ctx, n}, b); err == nil {
+				break
+			} else if !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			brokenOff++
+		}
+		for _, p := range b.Put {
+			all[p.Inv.TaskID] = p.Inv
+		}
+		if r.IntN(8) == 0 {
+			path := l.Path()
+			closeAll(t, l)
+			if l, err = OpenLive(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	found, err := CheckFile(ctx, l.Path(), true)
+	if err != nil || len(found) > 0 {
+		t.Errorf("%+v %v", found, err)
+	}
+	if l.Rows() != int64(len(all)) || brokenOff < 60 {
+		t.Errorf("%d rows, want %d; broken off %d times", l.Rows(), len(all), brokenOff)
+	}
+}
+
+// endingContext ends when it has been asked left times whether it has.
+type endingContext struct {
+	context.Context
+	left int
+}
+
+func (c *endingContext) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return c.Context.Err()
 }
