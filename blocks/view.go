@@ -83,10 +83,10 @@ func (v *View) Failures() []error {
 	return errs
 }
 
-// Passing returns an error that says nothing of what is in a file: there was no
-// descriptor or no memory to open it with. Who must not miss a row begins again
-// later with those of the ids that such a file may hold. The error is nil if
-// there is none such among Failures.
+// Passing returns an error that says nothing of what is in a file: it could not
+// be opened for want of a descriptor or of memory, or because the disk failed.
+// Who must not miss a row begins again later with those of the ids that such a
+// file may hold. The error is nil if there is none such among Failures.
 func (v *View) Passing(ids []string) (may map[string]bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -128,9 +128,10 @@ func passing(err error) bool {
 	switch se.Code {
 	case sqlite3.ErrCantOpen:
 		switch se.SystemErrno {
-		case syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.EINTR:
-			return true
+		case syscall.EACCES, syscall.EPERM, syscall.ENOENT, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.ENXIO:
+			return false
 		}
+		return true // a disk that failed once is no reason to forget what it holds
 	case sqlite3.ErrNomem, sqlite3.ErrBusy, sqlite3.ErrLocked, sqlite3.ErrProtocol, sqlite3.ErrFull:
 		return true
 	}
