@@ -86,6 +86,12 @@ bench: build ## Measure the built daemon beside other ways to store the same, tw
 gobench: tools ## Run all Go benchmarks (BENCH=regexp)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(TESTFLAGS) ./...
 
+MODEL ?= 1000
+
+.PHONY: model
+model: tools ## Compare MODEL (1000) random sequences of operations with the naive model (ARGS="-model.first=5000")
+	$(GO) test -count=1 -timeout 0 -run '^TestAgainstModel$$' $(TESTFLAGS) ./tsdb -model.seeds=$(MODEL) $(ARGS)
+
 SOAK ?= 10m
 
 .PHONY: soak

@@ -3,6 +3,7 @@ package tsdb
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -403,16 +404,23 @@ func (m *model) step() {
 	}
 }
 
-// Thousands of operations in random order, against the naive model.
+var (
+	modelSeeds = flag.Int("model.seeds", 12, "how many sequences of 120 operations TestAgainstModel runs; 3 with -short")
+	modelFirst = flag.Uint64("model.first", 0, "the seed of the first one")
+)
+
+// Operations in random order, against the naive model: a fixed set of sequences,
+// thousands of others with -model.seeds (make model).
 func TestAgainstModel(t *testing.T) {
-	seeds := 12
+	seeds := *modelSeeds
 	if testing.Short() {
-		seeds = 3
+		seeds = min(seeds, 3)
 	}
-	for seed := range seeds {
+	for n := range seeds {
+		seed := *modelFirst + uint64(n)
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			t.Parallel()
-			r := rand.New(rand.NewPCG(uint64(seed), 77))
+			r := rand.New(rand.NewPCG(seed, 77))
 			m := &model{t: t, r: r, c: &testClock{at: time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC)}, want: map[string]task.Invocation{}}
 			m.o = testOptions(t.TempDir(), m.c)
 			m.o.OpenTimeout = oneOf(r, 10*time.Hour, 1000*time.Hour)
