@@ -19,7 +19,8 @@ type rowAnalysis struct {
 	rows   int64
 	open   int64 // rows in the indexes by state
 	bytes  int64 // of rows
-	index  int64 // bytes of index entries
+	index  int64 // bytes of index entries by state
+	byName int64 // and by name, as they are in versions 1 and 2
 	ids    int64 // of those by task_id, as they are in version 1
 }
 
@@ -75,7 +76,7 @@ func (r *rowAnalysis) add(ctx context.Context, vals []driver.Value, by *[4]byID)
 	r.bytes += u.RowBytes
 	// Entries of invocation_name, and of the two by state, whose state is 1 byte.
 	entry := 6 + valueBytes(vals[2]) + valueBytes(key)
-	if r.index += entry; vals[3] != int64(task.StateSuccess) {
+	if r.byName += entry; vals[3] != int64(task.StateSuccess) {
 		r.open++
 		r.index += entry + 2 + 7 + valueBytes(key)
 	}
@@ -196,7 +197,7 @@ func varintBytes(v int64) int {
 func (r *rowAnalysis) parts(ctx context.Context, kind string) ([]Part, error) {
 	parts := []Part{
 		{"rows", r.rows, r.bytes, true},
-		{"indexes by name and state", r.rows + 2*r.open, r.index, true},
+		{"indexes by state", 2 * r.open, r.index, true},
 	}
 	blobs := []struct{ name, from, size string }{
 		{"details (compressed)", "chunk", "length(data)"},
@@ -216,6 +217,13 @@ func (r *rowAnalysis) parts(ctx context.Context, kind string) ([]Part, error) {
 		} else {
 			parts = append(parts, Part{"index by task_id", r.rows, r.ids, true})
 		}
+	}
+	if named, err := hasTable(ctx, r.c, "main", "name_page"); err != nil {
+		return nil, err
+	} else if named {
+		blobs = append(blobs, struct{ name, from, size string }{"index by name", "name_page", "length(data)"})
+	} else {
+		parts = append(parts, Part{"index by name", r.rows, r.byName, true})
 	}
 	var vals [3]driver.Value
 	number := func(i int) int64 { n, _ := vals[i].(int64); return n }

@@ -20,9 +20,15 @@ type arm struct {
 	index string // INDEXED BY …, or NOT INDEXED for a scan by key
 	conds conds  // what the index finds
 	whole bool   // it gives every row of the range: there are no conditions
+	name  int64  // of an arm by name: its id, 0 for none
 }
 
-const byKey = "NOT INDEXED"
+const (
+	byKey = "NOT INDEXED"
+	// byName is of files of versions 1 and 2; the others have runs of names
+	// instead (namedrows.go).
+	byName = "INDEXED BY invocation_name"
+)
 
 // arms chooses the scans for a resolved filter and returns them with the
 // conditions that are left for each row. An index on the name or the state has
@@ -36,7 +42,7 @@ func (r *resolved) arms() ([]arm, conds) {
 		for _, n := range names {
 			for _, s := range states {
 				a := arm{index: "INDEXED BY invocation_name_state"}
-				a.conds.add(n.text[0], n.args...)
+				a.conds.add(n.conds.text[0], n.conds.args...)
 				a.conds.add(s.text[0], s.args...)
 				out = append(out, a)
 			}
@@ -44,12 +50,16 @@ func (r *resolved) arms() ([]arm, conds) {
 		return out, rest
 	case names != nil:
 		r.stateIn(&rest)
-		return armsOf("INDEXED BY invocation_name", names), rest
+		return names, rest
 	case states != nil:
 		if r.names != nil {
 			rest.in("i.name", *r.names)
 		}
-		return armsOf("INDEXED BY invocation_state", states), rest
+		out := make([]arm, len(states))
+		for i, s := range states {
+			out[i] = arm{index: "INDEXED BY invocation_state", conds: s}
+		}
+		return out, rest
 	}
 	return r.scan()
 }
@@ -64,27 +74,30 @@ func (r *resolved) scan() ([]arm, conds) {
 	return []arm{{index: byKey, whole: len(rest.text) == 0}}, rest
 }
 
-func armsOf(index string, found []conds) []arm {
-	out := make([]arm, len(found))
-	for i, c := range found {
-		out[i] = arm{index: index, conds: c}
+// nameArms has one arm per name; nil if names are not the way.
+func (r *resolved) nameArms() []arm {
+	if r.names == nil || r.names.size() > maxArms {
+		return nil
+	}
+	var out []arm
+	for _, id := range r.names.ids {
+		out = append(out, armOf(id))
+	}
+	if r.names.empty {
+		out = append(out, armOf(0))
 	}
 	return out
 }
 
-// nameArms has one condition per name; nil if names are not the way.
-func (r *resolved) nameArms() []conds {
-	if r.names == nil || r.names.size() > maxArms {
-		return nil
+// armOf is the arm of a name's id, 0 for none.
+func armOf(name int64) arm {
+	a := arm{index: byName, name: name}
+	if name == 0 {
+		a.conds.add("i.name IS NULL")
+	} else {
+		a.conds.add("i.name = ?", name)
 	}
-	var out []conds
-	for _, id := range r.names.ids {
-		out = append(out, conds{text: []string{"i.name = ?"}, args: []driver.Value{id}})
-	}
-	if r.names.empty {
-		out = append(out, conds{text: []string{"i.name IS NULL"}})
-	}
-	return out
+	return a
 }
 
 // stateArms has one condition per state; nil if states are not the way. The
@@ -136,10 +149,15 @@ func (a *arm) text(schema, mask string, rest conds, keys span, oldest bool, n in
 		text: slices.Concat(a.conds.text, []string{"i.key >= ? AND i.key < ?"}, rest.text),
 		args: slices.Concat(a.conds.args, []driver.Value{keys.low, keys.high}, rest.args),
 	}
-	if mask != "" {
-		all.add("NOT EXISTS (SELECT 1 FROM " + mask + ".mask AS m WHERE m.task_id = i.task_id)")
-	}
+	all.unmasked(mask)
 	b.WriteString(strings.Join(all.text, " AND "))
 	fmt.Fprintf(&b, " ORDER BY i.key%s -- arm %d", order, n)
 	return b.String(), all.args
+}
+
+// unmasked leaves out the rows that an overlay hides; mask is its schema, or "".
+func (c *conds) unmasked(mask string) {
+	if mask != "" {
+		c.add("NOT EXISTS (SELECT 1 FROM " + mask + ".mask AS m WHERE m.task_id = i.task_id)")
+	}
 }

@@ -186,6 +186,10 @@ func (r *report) sealed(ctx context.Context, deep bool) (s *Sealed, err error) {
 	if err := ids.count(ctx, r, s.info.Rows); err != nil {
 		return s, err
 	}
+	names, err := r.checkNames(ctx, c, false)
+	if err != nil {
+		return s, err
+	}
 	words, err := newWordCheck(ctx, r, c, s.info.Day, false)
 	if err != nil || !deep {
 		return s, err
@@ -196,7 +200,7 @@ func (r *report) sealed(ctx context.Context, deep bool) (s *Sealed, err error) {
 		}
 		return ids.has(ctx, hash, key)
 	}}
-	return s, r.rows(ctx, &k, &rollupCheck{r: r, c: c, day: s.info.Day, sealed: true})
+	return s, r.rows(ctx, &k, &rollupCheck{r: r, c: c, names: names, day: s.info.Day, sealed: true})
 }
 
 // integrity asks SQLite.
@@ -247,6 +251,23 @@ func (r *report) live(ctx context.Context, deep bool) (err error) {
 	if err != nil {
 		return err
 	}
+	names, err := r.checkNames(ctx, c, true)
+	if err != nil {
+		return err
+	}
+	if names.runs {
+		told, err := liveRows(ctx, c, true)
+		if err != nil {
+			return err
+		}
+		if there, err := liveRows(ctx, c, false); err != nil {
+			return err
+		} else if there != told {
+			if err := r.add(remedyRestore, "it has %d rows, and says %d", there, told); err != nil {
+				return err
+			}
+		}
+	}
 	words, err := newWordCheck(ctx, r, c, day, true)
 	if err != nil || !deep {
 		return err
@@ -260,7 +281,7 @@ func (r *report) live(ctx context.Context, deep bool) (err error) {
 		})
 		return found, err
 	}}
-	rollups := &rollupCheck{r: r, c: c, day: day}
+	rollups := &rollupCheck{r: r, c: c, names: names, day: day}
 	if err := rollups.hide(ctx, mask); err != nil {
 		return err
 	}

@@ -31,8 +31,9 @@ type rollupCheck struct {
 	masked  map[rollupKey]*rollup.Rollup
 	unknown bool
 
-	dec rollup.Decoder
-	buf []byte
+	names *nameCheck
+	dec   rollup.Decoder
+	buf   []byte
 }
 
 // widths are those that the file keeps, the narrow one first: the wide ones are
@@ -59,6 +60,9 @@ func (o of) at(key rollupKey) *rollup.Rollup {
 // run walks over the rows name by name, so that it holds the rollups of one
 // name, and of those that are not counted apart.
 func (k *rollupCheck) run(ctx context.Context) error {
+	if k.names.bad {
+		return nil
+	}
 	if err := k.shape(ctx); err != nil {
 		return err
 	}
@@ -77,7 +81,7 @@ func (k *rollupCheck) run(ctx context.Context) error {
 		return err
 	}
 	width := k.widths()[0]
-	err = k.c.each(ctx, columnCount+1, func(vals []driver.Value) error {
+	err = k.byName(ctx, func(vals []driver.Value) error {
 		var v task.Invocation
 		if _, _, _, err := decodeRow(vals[:columnCount], k.day, &v); err != nil {
 			return err
@@ -95,7 +99,7 @@ func (k *rollupCheck) run(ctx context.Context) error {
 		}
 		one.at(rollupKey{width: width, name: id, start: width.Start(v.RowTime())}).Add(&v)
 		return nil
-	}, "SELECT "+readColumns+", i.name FROM invocation AS i INDEXED BY invocation_name"+joins("main")+" ORDER BY i.name")
+	})
 	if err == nil {
 		err = done()
 	}

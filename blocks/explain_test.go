@@ -22,16 +22,17 @@ func TestExplain(t *testing.T) {
 	sh := newShelf(t)
 	rows := explainRows(testDay)
 	files := DayFiles{Day: testDay, Sealed: sh.sealed(testDay, 1, rows, nil), Live: sh.live(testDay, rows[:80], nil, nil)}
+	old := oldSealed(t, "version2", t.TempDir())
 	pool := NewPool(PoolOptions{Conns: 1})
 	t.Cleanup(pool.Close)
-	s, err := pool.acquire(context.Background(), files.attachments()...)
+	s, err := pool.acquire(context.Background(), append(files.attachments(), attachment{old.Path(), modeImmutable})...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer pool.release(s, nil)
 
 	var out strings.Builder
-	for _, q := range explainQueries(t, s, files) {
+	for _, q := range explainQueries(t, s, files, s.schema(old.Path())) {
 		fmt.Fprintf(&out, "%s\n%s\n----\n", q.name, q.text)
 		for _, line := range planOf(t, s.c, q) {
 			fmt.Fprintln(&out, line)
@@ -92,7 +93,7 @@ func explainRows(day task.Day) []task.Invocation {
 }
 
 // explainQueries are the statements for filters of every shape.
-func explainQueries(t *testing.T, s *session, d DayFiles) []explained {
+func explainQueries(t *testing.T, s *session, d DayFiles, old string) []explained {
 	t.Helper()
 	ctx := context.Background()
 	sealed, live := s.schema(d.Sealed.Path()), s.schema(d.Live.Path())
@@ -132,7 +133,15 @@ func explainQueries(t *testing.T, s *session, d DayFiles) []explained {
 				t.Fatalf("%s: resolving: %v, none %v", f.name, err, r.none)
 			}
 			arms, rest := r.arms()
-			text, args := arms[0].text(shape.schema, shape.mask, rest, span{0, 1 << 62}, shape.oldest, 0)
+			text, args := "", []driver.Value(nil)
+			if arms[0].index != byName {
+				text, args = arms[0].text(shape.schema, shape.mask, rest, span{0, 1 << 62}, shape.oldest, 0)
+			} else {
+				old, oldArgs := arms[0].text(old, shape.mask, rest, span{0, 1 << 62}, shape.oldest, 0)
+				out = append(out, explained{name: fmt.Sprintf("%s (%s, version 2; %d arms)", f.name, shape.name, len(arms)), text: old, args: oldArgs})
+				text, args = arms[0].ofTimes(shape.schema, shape.mask, rest, span{0, 1 << 62}, 0)
+				args = append([]driver.Value{"[1,2]"}, args...)
+			}
 			q := explained{name: fmt.Sprintf("%s (%s; %d arms)", f.name, shape.name, len(arms)), text: text, args: args}
 			if strings.Contains(text, "NOT INDEXED") {
 				q.scans = []string{"i"}
@@ -166,6 +175,9 @@ func explainQueries(t *testing.T, s *session, d DayFiles) []explained {
 		explained{name: "number of names", text: namesText(sealed), scans: []string{"CONSTANT"}},
 		explained{name: "key of an id", text: keysByID.within(sealed), args: []driver.Value{int64(0), int64(5), "x"}},
 		explained{name: "look-up by id", text: rowsByID.within(sealed), args: []driver.Value{int64(0), int64(5), "x"}},
+		explained{name: "runs of names", text: nameRunsText(live), args: []driver.Value{int64(0), int64(5)}, scans: []string{"name_run"}},
+		explained{name: "head of a page of names", text: nameHeadText(sealed), args: []driver.Value{int64(1)}},
+		explained{name: "page of names", text: namePageText(sealed), args: []driver.Value{int64(1)}},
 		explained{name: "page of ids", text: idPageText(sealed), args: []driver.Value{int64(1)}},
 	)
 }

@@ -25,11 +25,12 @@ type item struct {
 
 // cursor is one open arm.
 type cursor struct {
-	rows rows
-	vals [columnCount + 1]driver.Value
-	key  int64
-	held bool // vals are a row that nobody took yet
-	done bool
+	rows  rows
+	named *namedRows // instead of rows, in an arm by name
+	vals  [columnCount + 1]driver.Value
+	key   int64
+	held  bool // vals are a row that nobody took yet
+	done  bool
 }
 
 // fileRows are the rows of one attached file that match, in the exact order of
@@ -41,11 +42,13 @@ type cursor struct {
 // sorted then. Almost every run is one row.
 type fileRows struct {
 	c       *conn
+	ctx     context.Context // of the fill: its cursors are read under it
 	day     task.Day
 	path    string
 	schema  string
 	oldest  bool
 	whole   bool // the one arm gives every row
+	named   bool // it has runs of names
 	wanted  func(k *task.Key) (bool, error)
 	chunks  *chunkReader
 	cursors []*cursor
@@ -66,8 +69,17 @@ type fileRows struct {
 
 // open starts the arms.
 func (f *fileRows) open(ctx context.Context, arms []arm, rest conds, keys span, mask string) error {
+	f.ctx = ctx
 	f.whole = len(arms) == 1 && arms[0].whole && mask == ""
 	for n := range arms {
+		if arms[n].index == byName && f.named {
+			named, err := f.openName(ctx, &arms[n], rest, keys, mask, n)
+			if err != nil {
+				return err
+			}
+			f.cursors = append(f.cursors, &cursor{named: named})
+			continue
+		}
 		text, args := arms[n].text(f.schema, mask, rest, keys, f.oldest, n)
 		r, err := f.c.query(ctx, text, args...)
 		if err != nil {
@@ -78,10 +90,22 @@ func (f *fileRows) open(ctx context.Context, arms []arm, rest conds, keys span, 
 	return nil
 }
 
+// next reads the next row of the arm; false at its end.
+func (c *cursor) next(ctx context.Context) (bool, error) {
+	if c.named != nil {
+		return c.named.next(ctx, c.vals[:])
+	}
+	return c.rows.next(c.vals[:])
+}
+
 // close ends the cursors. Their errors were those of reading, and are known.
 func (f *fileRows) close() {
 	for _, c := range f.cursors {
-		c.rows.close()
+		if c.named != nil {
+			c.named.close()
+		} else {
+			c.rows.close()
+		}
 	}
 	f.cursors = nil
 }
@@ -185,7 +209,7 @@ func (f *fileRows) first() (*cursor, error) {
 	var best *cursor
 	for _, c := range f.cursors {
 		if !c.held && !c.done {
-			ok, err := c.rows.next(c.vals[:])
+			ok, err := c.next(f.ctx)
 			if err != nil {
 				return nil, err
 			}

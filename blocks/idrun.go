@@ -15,20 +15,20 @@ import (
 // memory. An index on a random task_id would rewrite a page per row instead
 // (docs/adr/0004-block-format.md).
 const (
-	idEntryBytes  = 16
+	entryBytes    = 16
 	idPageEntries = 252 // 4032 bytes: two such BLOBs fit a page of 8 KiB
 	idFanout      = 16
 )
 
-// idEntry says that a row of that hash may be at that key. Entries are never
+// entry says that a row of that hash (of) may be at that key. Entries are never
 // removed: whoever follows one compares the task_id.
-type idEntry struct {
-	hash uint64
-	key  int64
+type entry struct {
+	of  uint64
+	key int64
 }
 
-func (e idEntry) compare(o idEntry) int {
-	if c := cmp.Compare(e.hash, o.hash); c != 0 {
+func (e entry) compare(o entry) int {
+	if c := cmp.Compare(e.of, o.of); c != 0 {
 		return c
 	}
 	return cmp.Compare(e.key, o.key)
@@ -61,9 +61,9 @@ func (x *idIndex) find(page func(id int64) ([]byte, error), hash uint64, fn func
 			if err != nil {
 				return err
 			}
-			for e := searchPage(data, hash); e < len(data)/idEntryBytes; e++ {
+			for e := searchPage(data, hash); e < len(data)/entryBytes; e++ {
 				entry := pageEntry(data, e)
-				if entry.hash != hash {
+				if entry.of != hash {
 					break
 				}
 				if done, err := fn(entry.key); done || err != nil {
@@ -75,16 +75,16 @@ func (x *idIndex) find(page func(id int64) ([]byte, error), hash uint64, fn func
 	return nil
 }
 
-func pageEntry(data []byte, i int) idEntry {
-	b := data[i*idEntryBytes:]
-	return idEntry{binary.BigEndian.Uint64(b), int64(binary.BigEndian.Uint64(b[8:]))}
+func pageEntry(data []byte, i int) entry {
+	b := data[i*entryBytes:]
+	return entry{binary.BigEndian.Uint64(b), int64(binary.BigEndian.Uint64(b[8:]))}
 }
 
 // searchPage is the index of the first entry with at least that hash.
 func searchPage(data []byte, hash uint64) int {
-	lo, hi := 0, len(data)/idEntryBytes
+	lo, hi := 0, len(data)/entryBytes
 	for lo < hi {
-		if mid := (lo + hi) / 2; binary.BigEndian.Uint64(data[mid*idEntryBytes:]) < hash {
+		if mid := (lo + hi) / 2; binary.BigEndian.Uint64(data[mid*entryBytes:]) < hash {
 			lo = mid + 1
 		} else {
 			hi = mid
@@ -108,7 +108,7 @@ func readIDPage(ctx context.Context, c *conn, id int64) ([]byte, error) {
 }
 
 func validIDPage(data []byte) bool {
-	return len(data) > 0 && len(data)%idEntryBytes == 0 && len(data) <= idPageEntries*idEntryBytes
+	return len(data) > 0 && len(data)%entryBytes == 0 && len(data) <= idPageEntries*entryBytes
 }
 
 // loadIDs reads the runs of a file and calls fn with every hash.
@@ -133,8 +133,8 @@ func loadIDs(ctx context.Context, c *conn, fn func(hash uint64)) (*idIndex, erro
 			x.runs = append(x.runs, r)
 		}
 		r.fences = append(r.fences, binary.BigEndian.Uint64(data))
-		for i := range len(data) / idEntryBytes {
-			fn(pageEntry(data, i).hash)
+		for i := range len(data) / entryBytes {
+			fn(pageEntry(data, i).of)
 		}
 		x.top = id
 		return nil
@@ -150,21 +150,21 @@ type idWriter struct {
 	c    *conn
 	r    *idRun
 	page []byte
-	last idEntry
+	last entry
 }
 
 func newIDWriter(c *conn, x *idIndex, level int) *idWriter {
-	return &idWriter{c: c, r: &idRun{run: x.top + 1, level: level, page: x.top + 1}, page: make([]byte, 0, idPageEntries*idEntryBytes)}
+	return &idWriter{c: c, r: &idRun{run: x.top + 1, level: level, page: x.top + 1}, page: make([]byte, 0, idPageEntries*entryBytes)}
 }
 
 // add appends an entry, which is not less than those before; a repeated one is
 // left out.
-func (w *idWriter) add(e idEntry) error {
+func (w *idWriter) add(e entry) error {
 	if e == w.last && (len(w.page) > 0 || len(w.r.fences) > 0) {
 		return nil
 	}
 	w.last = e
-	w.page = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(w.page, e.hash), uint64(e.key))
+	w.page = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(w.page, e.of), uint64(e.key))
 	if len(w.page) == cap(w.page) {
 		return w.flush()
 	}
@@ -184,7 +184,7 @@ func (w *idWriter) flush() error {
 
 // with writes sorted entries as a run, merges what is to be merged, and
 // returns the new state. Nothing of it holds unless the transaction commits.
-func (x *idIndex) with(ctx context.Context, c *conn, entries []idEntry) (*idIndex, error) {
+func (x *idIndex) with(ctx context.Context, c *conn, entries []entry) (*idIndex, error) {
 	if len(entries) == 0 {
 		return x, nil
 	}
@@ -267,7 +267,7 @@ type idCursor struct {
 	run  *idRun
 	page int // the next to read
 	data []byte
-	e    idEntry
+	e    entry
 }
 
 func (k *idCursor) next() (bool, error) {
@@ -282,6 +282,6 @@ func (k *idCursor) next() (bool, error) {
 		k.page++
 	}
 	k.e = pageEntry(k.data, 0)
-	k.data = k.data[idEntryBytes:]
+	k.data = k.data[entryBytes:]
 	return true, nil
 }

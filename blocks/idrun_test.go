@@ -26,16 +26,16 @@ func TestIDRunsAgainstModel(t *testing.T) {
 	x := &idIndex{}
 	page := func(id int64) ([]byte, error) { return readIDPage(ctx, c, id) }
 	for range 300 {
-		entries := make([]idEntry, r.IntN(40)*r.IntN(40))
+		entries := make([]entry, r.IntN(40)*r.IntN(40))
 		for i := range entries {
-			e := idEntry{hash: r.Uint64(), key: r.Int64()}
+			e := entry{of: r.Uint64(), key: r.Int64()}
 			if r.IntN(3) == 0 {
-				e.hash = uint64(r.IntN(3)) << 40
+				e.of = uint64(r.IntN(3)) << 40
 			}
 			entries[i] = e
-			model[e.hash] = append(model[e.hash], e.key)
+			model[e.of] = append(model[e.of], e.key)
 		}
-		slices.SortFunc(entries, idEntry.compare)
+		slices.SortFunc(entries, entry.compare)
 		if x, err = x.with(ctx, c, entries); err != nil {
 			t.Fatal(err)
 		}

@@ -35,6 +35,7 @@ type Live struct {
 	// readOnly: another process may write, so that what is in memory is only
 	// what the file was when it was opened.
 	readOnly bool
+	named    bool // it has runs of names; else an index (version 2)
 
 	// writer and reader hold the one connection of their kind while nobody
 	// uses it; they are closed by taking it out for good.

@@ -57,13 +57,13 @@ func (w *liveWriter) stale(ctx context.Context, b *Batch, rows []placed) ([]int6
 // deleteRows deletes rows by ascending keys, and moves displaced ones behind
 // them back, so that every displaced row keeps standing in an unbroken run of
 // keys behind its natural one. It returns the id entries of those that moved.
-func (w *liveWriter) deleteRows(ctx context.Context, keys []int64) ([]idEntry, error) {
+func (w *liveWriter) deleteRows(ctx context.Context, keys []int64) ([]entry, error) {
 	for _, key := range keys {
 		if err := w.c.exec("DELETE FROM invocation WHERE key = ?", key); err != nil {
 			return nil, err
 		}
 	}
-	var moved []idEntry
+	var moved []entry
 	for _, hole := range slices.Backward(keys) {
 		for key := hole + 1; ; key++ {
 			var vals [1]driver.Value
@@ -85,7 +85,7 @@ func (w *liveWriter) deleteRows(ctx context.Context, keys []int64) ([]idEntry, e
 			if err := w.c.exec("UPDATE invocation SET key = ? WHERE key = ?", hole, key); err != nil {
 				return nil, err
 			}
-			moved = append(moved, idEntry{hash, hole})
+			moved = append(moved, entry{hash, hole})
 			hole = key
 		}
 	}

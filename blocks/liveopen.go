@@ -23,7 +23,7 @@ func CreateLive(dir string, day task.Day, seq int) (*Live, error) {
 
 // liveSchema fills a new live file.
 func liveSchema(day task.Day, seq int) string {
-	return tables + gapTable + rollupTable(liveRollupOrder) + liveTables + rowIndexes + stateRows() + viewSQL(day) +
+	return tables + gapTable + rollupTable(liveRollupOrder) + liveTables + nameTables + rowIndexes + stateRows() + viewSQL(day) +
 		fmt.Sprintf("INSERT INTO meta (key, value) VALUES ('%s', '%s'), ('%s', %d), ('%s', '%s'), ('%s', %d);",
 			metaKind, kindLive, metaFormat, FormatVersion, metaDay, day, metaSeq, seq)
 }
@@ -130,13 +130,12 @@ func (l *Live) load(c *conn) (w *liveWriter, err error) {
 	if w.dicts, err = loadDicts(ctx, c); err != nil {
 		return nil, err
 	}
-	var vals [2]driver.Value
-	if _, err = c.queryRow(ctx, vals[:], "SELECT (SELECT count(*) FROM invocation), (SELECT count(*) FROM moved)"); err != nil {
+	var vals [1]driver.Value
+	if _, err = c.queryRow(ctx, vals[:], "SELECT count(*) FROM moved"); err != nil {
 		return nil, err
 	}
-	s.rows, _ = vals[0].(int64)
-	s.moved, _ = vals[1].(int64)
-	if _, err = c.queryRow(ctx, vals[:1], "SELECT ifnull(max(id), 0) FROM chunk"); err != nil {
+	s.moved, _ = vals[0].(int64)
+	if _, err = c.queryRow(ctx, vals[:], "SELECT ifnull(max(id), 0) FROM chunk"); err != nil {
 		return nil, err
 	}
 	w.chunk, _ = vals[0].(int64)
@@ -146,6 +145,17 @@ func (l *Live) load(c *conn) (w *liveWriter, err error) {
 	if w.words, err = loadWordWriter(ctx, c, l.day); err != nil {
 		return nil, err
 	}
+	if w.names, err = loadNameWriter(ctx, c); err != nil {
+		return nil, err
+	}
+	if l.named = w.names != nil; !l.named {
+		if w.details.enc, err = oldEncoder(); err != nil {
+			return nil, err
+		}
+	}
+	if s.rows, err = liveRows(ctx, c, l.named); err != nil {
+		return nil, err
+	}
 	l.filter = newBloomChain(s.rows)
 	if w.ids, err = loadIDs(ctx, c, l.filter.add); err != nil {
 		return nil, err
@@ -153,6 +163,18 @@ func (l *Live) load(c *conn) (w *liveWriter, err error) {
 	l.indexes.Store(&[]*idIndex{w.ids})
 	l.state.Store(s)
 	return w, nil
+}
+
+// liveRows is the number of rows: what the last cut says, as counting reads the
+// whole table, or in files of version 2 an index.
+func liveRows(ctx context.Context, c *conn, told bool) (int64, error) {
+	if told {
+		return metaInt(ctx, c, metaRows)
+	}
+	var vals [1]driver.Value
+	_, err := c.queryRow(ctx, vals[:], "SELECT count(*) FROM invocation")
+	n, _ := vals[0].(int64)
+	return n, err
 }
 
 // rowBounds are the row times of the first and the last row of the main

@@ -47,6 +47,8 @@ type liveWriter struct {
 	rollups tally
 	hours   hourCache
 	words   *wordWriter // nil in a file that was begun without
+	names   *nameWriter // nil in a file that has an index instead
+	named   []nameEntry // of the cut under way
 }
 
 // placed is a row of a batch on its way in.
@@ -137,21 +139,23 @@ func (w *liveWriter) apply(ctx context.Context, b *Batch, rows []placed) error {
 		w.chunk = chunk
 		w.dicts.rollback()
 		w.rows.n = 0
-		w.details = chunkBuilder{}
+		w.details = chunkBuilder{enc: w.details.enc}
 		w.rollups, w.hours = tally{}, hourCache{}
 		w.words.rollback()
+		w.names.rollback()
 		return err
 	}
 	w.ids = ids
 	w.dicts.commit()
 	w.words.commit()
+	w.names.commit()
 	w.l.state.Store(&next)
 	return nil
 }
 
 // write makes the changes of a batch.
 func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *liveState) (*idIndex, error) {
-	entries := make([]idEntry, 0, len(rows))
+	entries := make([]entry, 0, len(rows))
 	gone, err := w.stale(ctx, b, rows)
 	if err != nil {
 		return nil, err
@@ -176,14 +180,19 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	if err := w.words.cut(w.c, max(b.Cut, next.cuts.last())); err != nil {
 		return nil, err
 	}
+	w.named = w.named[:0]
 	for i := range rows {
-		entries = append(entries, idEntry{rows[i].at.Hash, rows[i].key})
+		w.named = append(w.named, entryOf(rows[i].name, rows[i].at.At-w.l.day.Start()))
+		entries = append(entries, entry{rows[i].at.Hash, rows[i].key})
 		w.l.filter.add(rows[i].at.Hash)
 		w.rollups.add(rows[i].inv, rows[i].name, 0)
 	}
-	slices.SortFunc(entries, idEntry.compare)
+	slices.SortFunc(entries, entry.compare)
 	ids, err := w.ids.with(ctx, w.c, entries)
 	if err != nil {
+		return nil, err
+	}
+	if err := w.names.cut(ctx, w.c, w.named); err != nil {
 		return nil, err
 	}
 	if err := w.note(ctx, b, here, next); err != nil {
@@ -194,6 +203,11 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	}
 	w.rollups = tally{}
 	next.rows += int64(len(rows)) - int64(len(gone))
+	if w.names != nil {
+		if err := setMeta(w.c, metaRows, next.rows); err != nil {
+			return nil, err
+		}
+	}
 	next.oldest, next.newest, err = rowBounds(ctx, w.c, w.l.day)
 	return ids, err
 }

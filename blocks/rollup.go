@@ -107,6 +107,7 @@ func (t *tally) store(ctx context.Context, c *conn, hours *hourCache) error {
 	}
 	var dec rollup.Decoder
 	write := batchInsert{text: "INSERT OR REPLACE INTO rollup (width, name, start, gone, data) VALUES ", columns: 5}
+	var encoded []byte // of many rollups: where it is full, those before keep the old one
 	for _, k := range slices.SortedFunc(maps.Keys(all), rollupKey.compare) {
 		r := all[k]
 		if any && (k.width != rollup.Minute || k.start <= newest) && hours.sums[k] == nil {
@@ -121,12 +122,20 @@ func (t *tally) store(ctx context.Context, c *conn, hours *hourCache) error {
 				}
 			}
 		}
-		if err := write.add(c, int64(k.width), k.name, k.start, k.gone, r.AppendBinary(nil)); err != nil {
+		if cap(encoded)-len(encoded) < encodedRoom/8 {
+			encoded = make([]byte, 0, encodedRoom)
+		}
+		from := len(encoded)
+		encoded = r.AppendBinary(encoded)
+		if err := write.add(c, int64(k.width), k.name, k.start, k.gone, encoded[from:len(encoded):len(encoded)]); err != nil {
 			return err
 		}
 	}
 	return write.flush(c)
 }
+
+// encodedRoom is the memory that encoded rollups share: one has some hundred bytes.
+const encodedRoom = 64 << 10
 
 // compare is the order of a live file's table.
 func (k rollupKey) compare(o rollupKey) int {

@@ -53,7 +53,7 @@ func encodeRow(args []driver.NamedValue, v *task.Invocation, key int64, ids dict
 	args[14].Value, args[15].Value = nil, nil
 	switch {
 	case v.RootID == v.TaskID:
-		args[14].Value = []byte{}
+		args[14].Value = ownRoot
 	case v.RootID != "":
 		args[14].Value = bindID(v.RootID)
 	}
@@ -72,6 +72,9 @@ func encodeRow(args []driver.NamedValue, v *task.Invocation, key int64, ids dict
 		args[20].Value = r
 	}
 }
+
+// ownRoot is stored as the root of a row that is its own.
+var ownRoot driver.Value = []byte{}
 
 func orNull(n int64) driver.Value {
 	if n == 0 {

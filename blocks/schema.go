@@ -11,8 +11,9 @@ const (
 	// applicationID marks Daybook's files: "DayB".
 	applicationID = 0x44617942
 	// FormatVersion is the user_version of the files written here. Version 1
-	// had an index on task_id in sealed files; live files are the same.
-	FormatVersion = 2
+	// had an index on task_id in sealed files; versions 1 and 2 had an index on
+	// the name instead of runs.
+	FormatVersion = 3
 	// chunkRows is how many rows share one compressed detail chunk.
 	chunkRows = 128
 )
@@ -112,11 +113,16 @@ CREATE TABLE cut (first INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;
 CREATE TABLE moved (task_id ANY, from_day INTEGER, cut INTEGER NOT NULL, PRIMARY KEY (task_id, from_day)) STRICT, WITHOUT ROWID;
 `
 
-// rowIndexes are the secondary indexes on invocation: per name, and the
-// unfinished and failed rows by state, alone and within a name. Live files
-// have them from the start, sealed files get them built in bulk.
+// nameTables have the runs by which the rows of a name are found.
+const nameTables = `
+CREATE TABLE name_run (run INTEGER PRIMARY KEY, level INTEGER NOT NULL, page INTEGER NOT NULL, pages INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL) STRICT;
+CREATE TABLE name_page (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+`
+
+// rowIndexes are the secondary indexes on invocation: the unfinished and failed
+// rows by state, alone and within a name. Live files have them from the start,
+// sealed files get them built in bulk.
 const rowIndexes = `
-CREATE INDEX invocation_name ON invocation (name);
 CREATE INDEX invocation_state ON invocation (state) WHERE state <> 8;
 CREATE INDEX invocation_name_state ON invocation (name, state) WHERE state <> 8;
 `

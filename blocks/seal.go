@@ -97,7 +97,7 @@ func build(ctx context.Context, path string, in SealInput) (err error) {
 		sealedPageBytes, sealCacheKiB, applicationID, FormatVersion)); err != nil {
 		return err
 	}
-	b := &builder{out: out, in: in, rows: newRowInserter(), dicts: newDicts(), ids: newIDSorter(filepath.Dir(path)), words: newWordWriter(in.Day), file: &sealedMeta{absorbed: map[string]uint64{}}}
+	b := &builder{out: out, in: in, rows: newRowInserter(), dicts: newDicts(), ids: newEntrySorter(filepath.Dir(path)), names: newEntrySorter(filepath.Dir(path)), words: newWordWriter(in.Day), file: &sealedMeta{absorbed: map[string]uint64{}}}
 	if b.details.enc, err = sealEncoder(); err != nil {
 		return err
 	}
@@ -129,7 +129,8 @@ type builder struct {
 	encoded []byte
 	chunk   int64
 	filter  *bloom
-	ids     *idSorter
+	ids     *entrySorter
+	names   *entrySorter // entries of name and time
 	crowds  keyCrowds
 	idPages sealedIDs
 	words   *wordWriter
@@ -187,7 +188,7 @@ func (b *builder) open(ctx context.Context) (err error) {
 }
 
 func (b *builder) close() error {
-	errs := []error{b.ids.close()}
+	errs := []error{b.ids.close(), b.names.close()}
 	for _, s := range []*sealSource{b.live, b.sealed} {
 		if s != nil {
 			errs = append(errs, s.close())
@@ -198,7 +199,7 @@ func (b *builder) close() error {
 
 // write fills the tables.
 func (b *builder) write(ctx context.Context) error {
-	if err := b.out.script(tables + gapTable + rollupTable(sealedRollupOrder) + sealedTables + stateRows() + viewSQL(b.in.Day)); err != nil {
+	if err := b.out.script(tables + gapTable + rollupTable(sealedRollupOrder) + sealedTables + nameTables + stateRows() + viewSQL(b.in.Day)); err != nil {
 		return err
 	}
 	if err := b.merge(ctx); err != nil {
@@ -209,6 +210,9 @@ func (b *builder) write(ctx context.Context) error {
 	}
 	var err error
 	if b.idPages, err = storeIDs(b.out, b.ids, b.crowds.bytes()); err != nil {
+		return err
+	}
+	if err := storeNames(b.out, b.names); err != nil {
 		return err
 	}
 	for _, r := range b.file.cuts {

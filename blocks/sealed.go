@@ -23,6 +23,7 @@ type Sealed struct {
 
 	filterBlocks int
 	ids          sealedIDs
+	named        bool // it has a run of names; else an index (versions 1 and 2)
 	filter       atomic.Pointer[bloom]
 	bytes        int64
 }
@@ -148,6 +149,9 @@ func (s *Sealed) load(ctx context.Context, c *conn) error {
 	if blocks < 1 || blocks*filterBlockBytes > fi.Size() || generation < 1 ||
 		idPages < 0 || idPages > fi.Size() || idPages > 0 && (keyBytes < 1 || keyBytes > 8) {
 		return fmt.Errorf("meta: %w", errRow)
+	}
+	if s.named, err = hasTable(ctx, c, "main", "name_run"); err != nil {
+		return err
 	}
 	s.ids = sealedIDs{int(idPages), int(keyBytes)}
 	s.info.Generation, s.filterBlocks, s.bytes = int(generation), int(blocks), allocated(fi)

@@ -86,11 +86,11 @@ func (x sealedIDs) match(entries []sealedEntry, rest uint64) (out []span) {
 
 // encode appends a page: the number of entries, their hashes, ascending, each as
 // the difference from the one before, and their keys.
-func (x sealedIDs) encode(dst []byte, entries []idEntry) []byte {
+func (x sealedIDs) encode(dst []byte, entries []entry) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(entries)))
 	before := uint64(0)
 	for _, e := range entries {
-		_, rest := x.place(e.hash)
+		_, rest := x.place(e.of)
 		dst = binary.AppendUvarint(dst, rest-before)
 		before = rest
 	}
@@ -161,10 +161,10 @@ func (k *keyCrowds) bytes() int {
 }
 
 // storeIDs writes the id pages of a sealed file.
-func storeIDs(c *conn, ids *idSorter, keyBytes int) (sealedIDs, error) {
+func storeIDs(c *conn, ids *entrySorter, keyBytes int) (sealedIDs, error) {
 	perPage := int64(idPageBytes / (keyBytes + 1))
 	x := sealedIDs{pages: int(max(1, (ids.count+perPage-1)/perPage)), keyBytes: keyBytes}
-	var entries []idEntry
+	var entries []entry
 	var data []byte
 	page := 0
 	write := func() error {
@@ -173,8 +173,8 @@ func storeIDs(c *conn, ids *idSorter, keyBytes int) (sealedIDs, error) {
 		page++
 		return c.exec("INSERT INTO id_index (page, data) VALUES (?, ?)", int64(page-1), data)
 	}
-	err := ids.each(func(e idEntry) error {
-		for at, _ := x.place(e.hash); page < at; {
+	err := ids.each(func(e entry) error {
+		for at, _ := x.place(e.of); page < at; {
 			if err := write(); err != nil {
 				return err
 			}

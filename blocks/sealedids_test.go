@@ -12,18 +12,18 @@ func TestIDSorter(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 3))
 	for _, n := range []int{0, 1, 100, 101, 5000} {
 		for _, limit := range []int{100, 10_000} {
-			s := newIDSorter(t.TempDir())
+			s := newEntrySorter(t.TempDir())
 			s.limit = limit
-			var want, got []idEntry
+			var want, got []entry
 			for range n {
-				e := idEntry{r.Uint64() >> (60 * r.IntN(2)), r.Int64()}
+				e := entry{r.Uint64() >> (60 * r.IntN(2)), r.Int64()}
 				want = append(want, e)
 				if err := s.add(e); err != nil {
 					t.Fatal(err)
 				}
 			}
-			slices.SortFunc(want, idEntry.compare)
-			if err := s.each(func(e idEntry) error { got = append(got, e); return nil }); err != nil {
+			slices.SortFunc(want, entry.compare)
+			if err := s.each(func(e entry) error { got = append(got, e); return nil }); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.close(); err != nil {
@@ -41,24 +41,24 @@ func TestIDPage(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 4))
 	for range 200 {
 		x := sealedIDs{pages: 1 + r.IntN(5), keyBytes: 1 + r.IntN(8)}
-		pages := make([][]idEntry, x.pages)
+		pages := make([][]entry, x.pages)
 		for range r.IntN(400) {
-			e := idEntry{r.Uint64(), r.Int64N(86_400_000_000 << slotBits)}
+			e := entry{r.Uint64(), r.Int64N(86_400_000_000 << slotBits)}
 			if r.IntN(4) == 0 {
-				e.hash |= ^uint64(0) >> r.IntN(20)
+				e.of |= ^uint64(0) >> r.IntN(20)
 			}
-			page, _ := x.place(e.hash)
+			page, _ := x.place(e.of)
 			pages[page] = append(pages[page], e)
 		}
 		for page, entries := range pages {
-			slices.SortFunc(entries, func(a, b idEntry) int { return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.key, b.key)) })
+			slices.SortFunc(entries, func(a, b entry) int { return cmp.Or(cmp.Compare(a.of, b.of), cmp.Compare(a.key, b.key)) })
 			data := x.encode(nil, entries)
 			decoded, err := x.decode(data)
 			if err != nil || len(decoded) != len(entries) {
 				t.Fatal(len(decoded), len(entries), err)
 			}
 			for _, e := range entries {
-				at, rest := x.place(e.hash)
+				at, rest := x.place(e.of)
 				found := slices.ContainsFunc(x.match(decoded, rest), func(s span) bool { return s.low <= e.key && e.key < s.high })
 				if at != page || !found {
 					t.Fatalf("%+v: the entry %+v is not found", x, e)

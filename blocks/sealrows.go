@@ -218,11 +218,8 @@ func (b *builder) copy(ctx context.Context, from *sealSource, row *sealRow) erro
 	b.count++
 	b.filter.add(row.at.Hash)
 	b.crowds.add(key)
-	if err := b.ids.add(idEntry{row.at.Hash, key}); err != nil {
+	if err := b.ids.add(entry{row.at.Hash, key}); err != nil {
 		return err
-	}
-	if _, moved := b.taken[row.at.ID]; moved {
-		b.taken[row.at.ID] = true
 	}
 	args := b.rows.next()
 	for i := range args {
@@ -235,6 +232,14 @@ func (b *builder) copy(ctx context.Context, from *sealSource, row *sealRow) erro
 			return fmt.Errorf("key %d: %w", row.key, err)
 		}
 		args[col].Value = orNull(id)
+		if i == 0 {
+			if err := b.names.add(entry{uint64(min(id, nameTop)), row.at.At - b.in.Day.Start()}); err != nil {
+				return err
+			}
+		}
+	}
+	if _, moved := b.taken[row.at.ID]; moved {
+		b.taken[row.at.ID] = true
 	}
 	var v task.Invocation
 	if err := b.countRow(from, row, args[dictColumns[0]].Value, &v); err != nil {

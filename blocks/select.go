@@ -210,8 +210,10 @@ func (w *walk) read(ctx context.Context, s *session, d DayFiles) (ended bool, er
 		f := &fileRows{c: s.c, day: d.Day, path: a.path, schema: s.schema(a.path), oldest: w.s.Oldest}
 		files = append(files, f)
 		if d.Live != nil && a.path == d.Live.Path() {
+			f.named = d.Live.named
 			err = w.open(ctx, f, nil, w.finder(d, a.path, true))
 		} else {
+			f.named = d.Sealed.named
 			err = w.open(ctx, f, over, w.finder(d, a.path, false))
 		}
 		if err != nil {

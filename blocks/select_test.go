@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"daybook/tsdb/task"
+	"daybook/tsdb/text"
 )
 
 // library is a directory of days in every arrangement, and what is to be
@@ -279,6 +280,9 @@ func TestSelectOneMicrosecond(t *testing.T) {
 	for i, id := range ids {
 		rows = append(rows, rowAt(id, fmt.Sprintf("app.task%d", i%3), at, task.States[4+i%4]))
 	}
+	for i := range 300 { // some microseconds with few rows of a name beside it
+		rows = append(rows, rowAt(fmt.Sprintf("near-%d", i), fmt.Sprintf("app.task%d", i%3), at+int64(i%12)-6, task.States[4+i%4]))
+	}
 	lib := &library{shown: slices.Clone(rows)}
 	slices.SortFunc(lib.shown, func(a, b task.Invocation) int { return a.Key().Compare(b.Key()) })
 	for name, d := range map[string]DayFiles{
@@ -288,7 +292,7 @@ func TestSelectOneMicrosecond(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := (&shelf{t: t}).catalog(PoolOptions{Conns: 1}, d)
-			for _, f := range []task.Filter{{}, {TaskNames: []string{"app.task1"}}, {TaskNames: []string{"app.task1", "app.task2"}, States: []task.State{task.StateFailure, task.StateRevoked}}} {
+			for _, f := range []task.Filter{{}, {TaskNames: []string{"app.task1"}}, {TaskNames: []string{"app.task0", "app.task2"}}, {TaskNames: []string{"app.task1", "app.task2"}, States: []task.State{task.StateFailure, task.StateRevoked}}} {
 				for _, oldest := range []bool{false, true} {
 					for _, page := range []int{0, 13, 999} {
 						s := Select{Filter: &f, Oldest: oldest}
@@ -297,6 +301,36 @@ func TestSelectOneMicrosecond(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A walk by name that lets go of its transaction many times within a microsecond
+// looks at its rows once, and not again in every fill.
+func TestNameWalkOfOneMicrosecond(t *testing.T) {
+	const n = 5000
+	sh := newShelf(t)
+	at := testDay.Start() + 3_600_000_000
+	var rows []task.Invocation
+	for i := range n {
+		rows = append(rows, rowAt(fmt.Sprintf("same-%d", i), "app.task", at, task.StateSuccess))
+	}
+	c := sh.catalog(PoolOptions{}, DayFiles{Day: testDay, Sealed: sh.sealed(testDay, 1, rows, nil)})
+	c.effort = 100
+	q, err := text.Parse("task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, oldest := range []bool{false, true} {
+		for _, q := range []*text.Query{nil, q} {
+			looks := 0
+			v := c.View()
+			s := Select{Filter: &task.Filter{TaskNames: []string{"app.task"}}, Text: q, Oldest: oldest, Skip: func(string, uint64) bool { looks++; return true }}
+			err := v.Select(context.Background(), s, func(*task.Invocation) (bool, error) { return true, nil })
+			v.Release()
+			if err != nil || looks < n || looks > 2*n {
+				t.Errorf("oldest %v, text %v: %d looks at %d rows, %v", oldest, q != nil, looks, n, err)
+			}
+		}
 	}
 }
 

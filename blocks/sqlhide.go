@@ -160,8 +160,8 @@ func (s *SQL) hideLive(ctx context.Context, a *sqlArm, gone map[string]bool) err
 		if !validIDPage(data) {
 			return errRow
 		}
-		for i := range len(data) / idEntryBytes {
-			if e := pageEntry(data, i); contains(hashes, e.hash) {
+		for i := range len(data) / entryBytes {
+			if e := pageEntry(data, i); contains(hashes, e.of) {
 				keys = append(keys, e.key)
 			}
 		}

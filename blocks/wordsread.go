@@ -77,6 +77,9 @@ type wordRanges struct {
 	found  places      // of groups that were looked at
 	scan   *text.Scan  // nil: chunks are not asked
 	names  int64       // how many names the scan knows
+	// prepare brings scan up to date before the first chunk of a fill is asked;
+	// nil: it is.
+	prepare func() error
 }
 
 // places is a heap by lead.
@@ -171,6 +174,12 @@ func (r *wordRanges) next(ctx context.Context, f *fileRows, left *int) (at wordR
 		p := heap.Pop(&r.found).(place)
 		if ok && p.tail <= at.tail && (at.all || p.chunk != 0 && slices.Contains(at.chunks, p.chunk)) {
 			continue // its rows are read anyway
+		}
+		if !p.sure && r.prepare != nil {
+			if err := r.prepare(); err != nil {
+				return at, false, err
+			}
+			r.prepare = nil
 		}
 		may := p.sure || r.scan == nil
 		if !may {

@@ -16,9 +16,10 @@ const (
 	residueOutcome
 )
 
-// told is the set of transitions that the columns alone tell of.
-func (v *Invocation) told() []Transition {
-	ts := make([]Transition, 0, 4)
+// told is the set of transitions that the columns alone tell of, in room: a
+// cut asks for every row.
+func (v *Invocation) told(room *[4]Transition) []Transition {
+	ts := room[:0]
 	if v.SentAt != 0 {
 		ts = append(ts, Transition{At: v.SentAt, State: StateSent, Retries: v.Retries})
 	}
@@ -45,7 +46,8 @@ func (v *Invocation) toldOutcome() (State, int64) {
 // Residue encodes what the columns of v do not tell; nil if nothing.
 func (v *Invocation) Residue() []byte {
 	var flags byte
-	if !slices.Equal(v.Transitions, v.told()) {
+	var room [4]Transition
+	if !slices.Equal(v.Transitions, v.told(&room)) {
 		flags |= residueTransitions
 	}
 	stated := func(s string, f Field) int32 {
@@ -99,7 +101,7 @@ func (v *Invocation) Restore(residue []byte) error {
 	if flags&residueTransitions != 0 {
 		v.Transitions = r.transitions()
 	} else {
-		v.Transitions = v.told()
+		v.Transitions = v.told(new([4]Transition))
 	}
 	if flags&residueRanks != 0 {
 		v.QueueRank, v.ArgsRank, v.KwargsRank = r.attempt(), r.attempt(), r.attempt()

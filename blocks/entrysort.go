@@ -11,23 +11,24 @@ import (
 	"slices"
 )
 
-// idSortRun is how many entries are sorted in memory: 16 MiB. A longer list is
+// sortRun is how many entries are sorted in memory: 16 MiB. A longer list is
 // sorted in runs that are merged from a file.
-const idSortRun = 1 << 20
+const sortRun = 1 << 20
 
-// idSorter puts the ids of a build in the order of their hashes. Close it.
-type idSorter struct {
+// entrySorter puts the ids of a build in the order of their hashes, or the times
+// of names in the order of names. Close it.
+type entrySorter struct {
 	dir   string // of the file
 	limit int
 	count int64
-	batch []idEntry
-	file  *os.File // of runs, entries of idEntryBytes; has no name any more
+	batch []entry
+	file  *os.File // of runs, entries of entryBytes; has no name any more
 	ends  []int64  // of the runs
 }
 
-func newIDSorter(dir string) *idSorter { return &idSorter{dir: dir, limit: idSortRun} }
+func newEntrySorter(dir string) *entrySorter { return &entrySorter{dir: dir, limit: sortRun} }
 
-func (s *idSorter) add(e idEntry) error {
+func (s *entrySorter) add(e entry) error {
 	s.count++
 	if s.batch = append(s.batch, e); len(s.batch) < s.limit {
 		return nil
@@ -36,26 +37,26 @@ func (s *idSorter) add(e idEntry) error {
 }
 
 // spill writes the batch as a run.
-func (s *idSorter) spill() (err error) {
+func (s *entrySorter) spill() (err error) {
 	if s.file == nil {
-		if s.file, err = os.CreateTemp(s.dir, "seal-*.ids"); err != nil {
+		if s.file, err = os.CreateTemp(s.dir, "seal-*.sort"); err != nil {
 			return err
 		}
 		if err := os.Remove(s.file.Name()); err != nil {
 			return err
 		}
 	}
-	slices.SortFunc(s.batch, idEntry.compare)
+	slices.SortFunc(s.batch, entry.compare)
 	w := bufio.NewWriterSize(s.file, 1<<16)
-	var b [idEntryBytes]byte
+	var b [entryBytes]byte
 	for _, e := range s.batch {
-		binary.BigEndian.PutUint64(b[:], e.hash)
+		binary.BigEndian.PutUint64(b[:], e.of)
 		binary.BigEndian.PutUint64(b[8:], uint64(e.key))
 		if _, err := w.Write(b[:]); err != nil {
 			return err
 		}
 	}
-	end := int64(len(s.batch)) * idEntryBytes
+	end := int64(len(s.batch)) * entryBytes
 	if len(s.ends) > 0 {
 		end += s.ends[len(s.ends)-1]
 	}
@@ -65,9 +66,9 @@ func (s *idSorter) spill() (err error) {
 }
 
 // each calls fn with all entries in order.
-func (s *idSorter) each(fn func(idEntry) error) error {
+func (s *entrySorter) each(fn func(entry) error) error {
 	if s.file == nil {
-		slices.SortFunc(s.batch, idEntry.compare)
+		slices.SortFunc(s.batch, entry.compare)
 		for _, e := range s.batch {
 			if err := fn(e); err != nil {
 				return err
@@ -109,7 +110,7 @@ func (s *idSorter) each(fn func(idEntry) error) error {
 	return nil
 }
 
-func (s *idSorter) close() error {
+func (s *entrySorter) close() error {
 	if s.file == nil {
 		return nil
 	}
@@ -119,17 +120,17 @@ func (s *idSorter) close() error {
 // sortedRun is read from the file.
 type sortedRun struct {
 	r *bufio.Reader
-	e idEntry
+	e entry
 }
 
 func (r *sortedRun) next() (bool, error) {
-	var b [idEntryBytes]byte
+	var b [entryBytes]byte
 	if _, err := io.ReadFull(r.r, b[:]); errors.Is(err, io.EOF) {
 		return false, nil
 	} else if err != nil {
 		return false, fmt.Errorf("sorting ids: %w", err)
 	}
-	r.e = idEntry{binary.BigEndian.Uint64(b[:]), int64(binary.BigEndian.Uint64(b[8:]))}
+	r.e = entry{binary.BigEndian.Uint64(b[:]), int64(binary.BigEndian.Uint64(b[8:]))}
 	return true, nil
 }
 
