@@ -152,5 +152,8 @@ func (r *run) seal(ctx context.Context) (err error) {
 	r.report.less(bench, "written to the disk", "B/row", ours.written).against(ancestor.written, theAncestor)
 	r.report.less(bench, "the sealed file, indexes and filters included", "B/row", ours.bytes).target(140).against(ancestor.bytes, theAncestor)
 	r.report.less(bench, "the sealed file, indexes and filters included", "B/row", ours.bytes).target(140).against(plain.bytes, thePlain)
-	return nil
+	if err := l.Close(); err != nil {
+		return err
+	}
+	return r.sealBeside(ctx, l.Path())
 }

@@ -40,13 +40,8 @@ func (r *run) retention(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.stop()) }()
-	if r.maxRate == 0 {
-		r.progress("retention: the maximum rate")
-		s, err := r.send(ctx, d, sending{clients: r.Clients, batch: r.Batch, length: 2 * time.Second})
-		if err != nil {
-			return err
-		}
-		r.maxRate = s.rate()
+	if err := r.findMaximum(ctx, d); err != nil {
+		return err
 	}
 	return r.retentionBeside(ctx, d, deleted)
 }
@@ -54,32 +49,14 @@ func (r *run) retention(ctx context.Context) (err error) {
 func (r *run) retentionBeside(ctx context.Context, d *daemon, deleted time.Duration) error {
 	half := sending{clients: 4 * r.Clients, batch: r.Batch, rate: r.maxRate / 2, length: r.Length}
 	r.progress("retention: ingest at half the rate until the day is deleted")
-	sendCtx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	found := make(chan string, 1)
-	go func() {
-		for sendCtx.Err() == nil {
-			for _, line := range d.logged() {
-				if strings.Contains(line, `msg="deleted day"`) {
-					found <- line
-					time.Sleep(time.Second) // what it holds up comes a little later
-					cancel()
-					return
-				}
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	}()
 	with := half
 	with.length = 2 * time.Minute
-	during, err := r.send(sendCtx, d, with)
+	// What it holds up comes a little later.
+	during, line, err := r.sendUntil(ctx, d, with, `msg="deleted day"`, time.Second)
 	if err != nil {
 		return err
 	}
-	var line string
-	select {
-	case line = <-found:
-	default:
+	if line == "" {
 		return errors.Join(ctx.Err(), errors.New("the day was not deleted in time"))
 	}
 	r.progress("retention: ingest at half the rate, undisturbed")
