@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"daybook/blocks"
@@ -336,6 +337,11 @@ func (db *DB) coverage(f *task.Filter, unreadable []string) Coverage {
 	c := Coverage{From: f.From, To: f.To, RetentionFrom: db.retentionFrom(), Unreadable: unreadable}
 	for name := range db.compact.Unreadable() {
 		c.Unreadable = append(c.Unreadable, name)
+	}
+	for path, err := range db.legacyErrors { // what they hold is not known: any range may be touched
+		if !db.legacyMissing(path, err) {
+			c.Unreadable = append(c.Unreadable, filepath.Base(path))
+		}
 	}
 	slices.Sort(c.Unreadable)
 	c.Unreadable = slices.Compact(c.Unreadable)
