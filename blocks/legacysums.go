@@ -126,7 +126,7 @@ func (w *legacySumsWriter) write(ctx context.Context, l *Legacy) error {
 		return err
 	}
 	return errors.Join(setMeta(w.c, metaKind, kindLegacySums), setMeta(w.c, metaFormat, int64(FormatVersion)),
-		setMeta(w.c, metaPrint, l.guard.was.String()), setMeta(w.c, metaFilterBlocks, int64(w.filter.blocks())), l.guard.check())
+		setMeta(w.c, metaWaitRule, int64(waitRule)), setMeta(w.c, metaPrint, l.guard.was.String()), setMeta(w.c, metaFilterBlocks, int64(w.filter.blocks())), l.guard.check())
 }
 
 func (w *legacySumsWriter) add(v *task.Invocation) error {
@@ -212,6 +212,9 @@ func OpenLegacySums(path string, l *Legacy) (s *LegacySums, err error) {
 	}
 	if print, err := metaText(ctx, c, metaPrint); err != nil || print != l.guard.was.String() {
 		return nil, errors.Join(fmt.Errorf("%s is of another state of %s", path, l.path), err)
+	}
+	if rule, err := metaInt(ctx, c, metaWaitRule); err != nil || rule != waitRule {
+		return nil, errors.Join(fmt.Errorf("%s counts waits as an older version did", path), err)
 	}
 	blocks, err := metaInt(ctx, c, metaFilterBlocks)
 	if err != nil || blocks < 1 || blocks > legacyFilterBytes/filterBlockBytes {

@@ -57,6 +57,15 @@ func TestLegacySumsDifferential(t *testing.T) {
 				t.Fatalf("seed %d: %d rollups, want %d", seed, got.Len(), want.Len())
 			}
 		}
+		if seed == 0 { // of an older version
+			damage(t, path, "DELETE FROM meta WHERE key = 'wait_rule'")
+			if err := WriteChecksum(path, dir); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := OpenLegacySums(path, l); err == nil {
+				t.Fatal("rollups that count waits by the first rule are taken")
+			}
+		}
 		if err := s.Remove(ctx, pool); err != nil || listing(t, dir) != "" {
 			t.Fatalf("%v; left: %s", err, listing(t, dir))
 		}

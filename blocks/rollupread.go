@@ -99,7 +99,7 @@ func (v *View) dayRollups(ctx context.Context, d DayFiles, bare bool, q RollupQu
 		switch {
 		case err != nil:
 		case bare:
-			err = countRows(ctx, s.c, schema, d.Day, q, fn)
+			err = countRows(ctx, s.c, schema, d, q, fn)
 		default:
 			err = readRollups(ctx, s.c, schema, q, q.Width, fn)
 		}
@@ -132,15 +132,15 @@ func onlyAdded(fn func(RollupPart) error) func(RollupPart) error {
 
 // countRows calls fn for the rollups of the rows of a live file. Its stored ones
 // tell what is gone of both files of its day, which cannot be taken out of one.
-func countRows(ctx context.Context, c *conn, schema string, day task.Day, q RollupQuery, fn func(RollupPart) error) error {
+func countRows(ctx context.Context, c *conn, schema string, d DayFiles, q RollupQuery, fn func(RollupPart) error) error {
 	set := rollup.NewSet(q.Width, rollup.DefaultLimits)
 	err := c.each(ctx, columnCount, func(vals []driver.Value) error {
 		var v task.Invocation
-		if _, _, _, err := decodeRow(vals, day, &v); err != nil {
+		if _, _, _, err := decodeRow(vals, d.Day, &v); err != nil {
 			return err
 		}
 		if at := v.RowTime(); at >= q.From && at < q.To && (q.Name == "" || v.TaskName == q.Name) {
-			set.Add(&v)
+			set.Add(Counted(&v, d.FirstWaitRule()))
 		}
 		return nil
 	}, "SELECT "+readColumns+" FROM "+schema+".invocation AS i"+joins(schema))
@@ -155,7 +155,7 @@ func countRows(ctx context.Context, c *conn, schema string, day task.Day, q Roll
 	if set.Rest().Empty() {
 		return nil
 	}
-	return fn(RollupPart{Name: rollup.Other, At: max(q.From, day.Start()), Data: set.Rest().AppendBinary(nil)})
+	return fn(RollupPart{Name: rollup.Other, At: max(q.From, d.Day.Start()), Data: set.Rest().AppendBinary(nil)})
 }
 
 // readRollups reads one attached file. Name ids are few, so that the walk over

@@ -252,9 +252,9 @@ func (c *Compactor) live(d task.Day) (*blocks.Live, error) {
 		return x.live, nil
 	}
 	c.nextSeq++
-	seq := c.nextSeq
+	seq, sealed := c.nextSeq, x.sealed
 	c.mu.Unlock()
-	l, err := blocks.CreateLive(c.dirs.live, d, seq)
+	l, err := blocks.CreateOverlay(c.dirs.live, d, seq, sealed)
 	if err != nil {
 		return nil, err
 	}

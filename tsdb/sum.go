@@ -74,6 +74,7 @@ type summation struct {
 	rolled      []stretch // counted from rollups; the head's part is added
 	rows        []stretch // counted row by row, head included
 	visible     map[task.Day]blocks.VisibleCuts
+	firstWaits  map[task.Day]bool // whose rollups count waits by the first rule
 	files       []*legacyFile
 	unreadable  []string
 	parked      map[string]bool // ids, if there are legacy files
@@ -84,11 +85,16 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 	s.added, s.gone = rollup.NewSet(s.width, rollup.DefaultLimits), rollup.NewSet(s.width, rollup.DefaultLimits)
 	s.added.Only(s.depth)
 	s.gone.Only(s.depth)
-	s.visible = map[task.Day]blocks.VisibleCuts{}
+	s.visible, s.firstWaits = map[task.Day]blocks.VisibleCuts{}, map[task.Day]bool{}
 	moves := s.db.catalog.Moves()
 	s.account = s.db.head.Account()
 	view := s.db.catalog.View()
 	defer view.Release()
+	for _, d := range view.Days() {
+		if d.FirstWaitRule() {
+			s.firstWaits[d.Day] = true
+		}
+	}
 	view.LeaveOut(s.left)
 	defer func() { maps.Copy(s.left, view.LeftOut()) }()
 	var done func()
@@ -303,6 +309,9 @@ func (s *summation) take(set *rollup.Set, v *task.Invocation) {
 	at := v.RowTime()
 	for _, r := range s.rolled {
 		if r.has(at) {
+			if set == s.gone { // as the day counted it
+				v = blocks.Counted(v, s.firstWaits[v.Day()])
+			}
 			set.Add(v)
 			return
 		}
