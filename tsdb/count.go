@@ -85,7 +85,7 @@ func (db *DB) Count(ctx context.Context, q CountQuery) (Count, error) {
 // countOnce adds to a tally what matches.
 func (db *DB) countOnce(ctx context.Context, q CountQuery, t *countTally) (unreadable []string, err error) {
 	if !q.rolls() {
-		return db.walk(ctx, Query{Filter: q.Filter, Text: q.Text}, 0, func(v *task.Invocation) (bool, error) {
+		return db.walk(ctx, Query{Filter: q.Filter, Text: q.Text}, anyOrder, func(v *task.Invocation) (bool, error) {
 			t.add(v)
 			return true, nil
 		})

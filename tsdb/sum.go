@@ -128,7 +128,7 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 		if s.name != "" {
 			q.TaskNames = []string{s.name}
 		}
-		unreadable, err := s.db.walkIn(ctx, &s.account.Snapshot, view, s.files, q, 0, func(v *task.Invocation) (bool, error) {
+		unreadable, err := s.db.walkIn(ctx, &s.account.Snapshot, view, s.files, q, anyOrder, func(v *task.Invocation) (bool, error) {
 			if s.name == "" || v.TaskName == s.name { // a name may end in *
 				s.added.Add(v)
 			}
