@@ -61,6 +61,8 @@ type Head interface {
 	// LogFloor makes a raised retention floor durable; Floor tells it.
 	LogFloor(day task.Day) error
 	Floor() task.Day
+	// LogDeleted makes durable that rows from before a day are deleted.
+	LogDeleted(before task.Day) error
 }
 
 // Options configure Open.

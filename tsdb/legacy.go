@@ -265,6 +265,9 @@ var legacySides = []string{"-shm", "-wal", ""}
 // rollups is not, and may be waiting for the very room that this makes.
 func (db *DB) letGo(f *legacyFile, deleted bool) error {
 	f.leave()
+	if err := db.head.LogDeleted(task.DayOf(f.newest) + 1); err != nil {
+		level.Warn(db.logger).Log("msg", "that a legacy file has gone is not in the log", "path", f.Path(), "err", err)
+	}
 	f.users.Wait()
 	err := errors.Join(f.Close(), db.removeSums(f))
 	if err != nil || !deleted {

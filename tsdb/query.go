@@ -412,6 +412,8 @@ func (db *DB) coverage(f *task.Filter, unreadable []string) Coverage {
 	slices.Sort(c.Unreadable)
 	c.Unreadable = slices.Compact(c.Unreadable)
 	c.Gaps = task.FoldGaps(db.gaps(f.From, f.To), maxGapsTold)
-	c.Complete = len(c.Gaps) == 0 && len(c.Unreadable) == 0 && (f.From == 0 || f.From >= c.RetentionFrom)
+	// All of time is covered as long as nothing was deleted of it.
+	_, deleted := db.head.Deleted()
+	c.Complete = len(c.Gaps) == 0 && len(c.Unreadable) == 0 && (f.From >= c.RetentionFrom || f.From == 0 && !deleted)
 	return c
 }
