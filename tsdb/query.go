@@ -21,35 +21,46 @@ const moveTries = 4
 // thousand tracebacks of 64 KiB.
 const maxPageBytes = 16 << 20
 
-// Get returns all that is known of an invocation, details included;
-// ErrNotFound if nothing is.
+// Get returns all that is known of an invocation, details included; a
+// *NotFoundError if nothing is.
 func (db *DB) Get(ctx context.Context, id string) (task.Invocation, error) {
 	if err := db.usable(); err != nil {
 		return task.Invocation{}, err
 	}
 	defer db.metrics.timed("get")()
+	v, unreadable, err := db.get(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		err = &NotFoundError{db.coverage(&task.Filter{}, unreadable)}
+	}
+	return v, err
+}
+
+// get is Get, with ErrNotFound and the names of files that could not be asked.
+func (db *DB) get(ctx context.Context, id string) (v task.Invocation, unreadable []string, err error) {
 	for try := 1; ; try++ {
 		moves := db.catalog.Moves()
 		if v := db.head.Get(id); v != nil {
-			return *v, nil
+			return *v, nil, nil
 		}
-		bases, _, err := db.stored(ctx, []string{id})
+		bases, _, unreadable, err := db.stored(ctx, []string{id})
 		if err != nil {
-			return task.Invocation{}, err
+			return task.Invocation{}, nil, err
 		}
-		old := db.legacyRows(ctx, []string{id}, false)
-		if b := bases[id]; b.Inv != nil {
-			if v, ok := old[id]; ok {
-				return task.Merge(*b.Inv, v), nil
-			}
-			return *b.Inv, nil
+		old, failed := db.legacyRows(ctx, []string{id}, false)
+		v, ok := old[id]
+		if b := bases[id]; b.Inv != nil && ok {
+			return task.Merge(*b.Inv, v), nil, nil
+		} else if b.Inv != nil {
+			return *b.Inv, nil, nil
+		} else if ok {
+			return v, nil, nil
 		}
-		if v, ok := old[id]; ok {
-			return v, nil
+		if err := ctx.Err(); err != nil { // a legacy file fails for that, too
+			return task.Invocation{}, nil, err
 		}
 		// It may have gone from one place to another between two looks.
 		if db.catalog.Moves() == moves && db.head.Get(id) == nil || try == moveTries {
-			return task.Invocation{}, ErrNotFound
+			return task.Invocation{}, append(unreadable, failed...), ErrNotFound
 		}
 	}
 }
