@@ -234,7 +234,7 @@ func (s *LegacySums) MayContain(id string) bool { return s.filter.has(task.HashI
 func (s *LegacySums) Bytes() int64 { return int64(len(s.filter.words)) * 8 }
 
 // Rollups calls fn for the rollups of a range, by hours or by days. After an
-// error some may have been handed over.
+// error some may have been handed over; none after ErrFolded.
 func (s *LegacySums) Rollups(ctx context.Context, p *Pool, q RollupQuery, fn func(RollupPart) error) (err error) {
 	if q.Width != rollup.Hour && q.Width != rollup.Day {
 		return fmt.Errorf("there are no rollups of width %d", q.Width)
@@ -246,6 +246,15 @@ func (s *LegacySums) Rollups(ctx context.Context, p *Pool, q RollupQuery, fn fun
 	defer func() { p.release(conn, err) }()
 	if err = conn.begin(); err != nil {
 		return err
+	}
+	if q.Name != "" {
+		id, most, err := nameID(ctx, conn.c, conn.schema(s.path), q.Name)
+		if err == nil && most > maxRollupNames && (id == 0 || id > maxRollupNames) {
+			err = ErrFolded
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return readRollups(ctx, conn.c, conn.schema(s.path), q, q.Width, onlyAdded(fn))
 }
