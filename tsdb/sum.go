@@ -16,15 +16,22 @@ import (
 // them.
 const sumTries = 3
 
+// sumOf says of which tasks a sum is: of one by its name, or of all; of these
+// together, where it does not matter which.
+type sumOf struct {
+	name     string
+	together bool
+}
+
 // sum counts every invocation whose row time is in a range once, in its latest
 // state: from the stored rollups where they go, from rows at the edges, from
-// the head what is not cut yet. name "" is all tasks. It returns the names of
+// the head what is not cut yet. It returns the names of
 // files that could not be read.
-func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, name string, depth rollup.Depth) (set *rollup.Set, unreadable []string, err error) {
+func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, of sumOf, depth rollup.Depth) (set *rollup.Set, unreadable []string, err error) {
 	left := blocks.LeftOut{} // by the attempts so far
 	once := func(last bool) (ok bool, err error) {
 		for {
-			s := summation{db: db, from: from, to: to, width: width, name: name, depth: depth, last: last, left: left}
+			s := summation{db: db, from: from, to: to, width: width, name: of.name, flat: of.together, depth: depth, last: last, left: left}
 			known := len(left)
 			ok, err = s.run(ctx)
 			set, unreadable = s.added, s.unreadable
@@ -65,6 +72,7 @@ type summation struct {
 	from, to int64
 	width    rollup.Width
 	name     string
+	flat     bool // the names in the sum do not matter
 	depth    rollup.Depth
 	last     bool           // nothing is being cut
 	left     blocks.LeftOut // of the sum so far; what the attempt leaves out is added
@@ -85,6 +93,10 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 	s.added, s.gone = rollup.NewSet(s.width, rollup.DefaultLimits), rollup.NewSet(s.width, rollup.DefaultLimits)
 	s.added.Only(s.depth)
 	s.gone.Only(s.depth)
+	if s.flat {
+		s.added.Flat()
+		s.gone.Flat()
+	}
 	s.visible, s.firstWaits = map[task.Day]blocks.VisibleCuts{}, map[task.Day]bool{}
 	moves := s.db.catalog.Moves()
 	s.account = s.db.head.Account()
@@ -380,7 +392,7 @@ func (s *summation) legacy(ctx context.Context, view *blocks.View) (ok bool, err
 			for _, p := range parts {
 				if p.width == rollup.Minute {
 					s.legacyRows(ctx, view, f, s.files[:i], p.stretch)
-				} else if ok, err := s.legacySums(ctx, f, sums, p); !ok || err != nil {
+				} else if ok, err := s.legacySums(ctx, view, f, s.files[:i], sums, p); !ok || err != nil {
 					return ok, err
 				}
 			}
@@ -392,6 +404,9 @@ func (s *summation) legacy(ctx context.Context, view *blocks.View) (ok bool, err
 // legacyRows counts the rows of a legacy file.
 func (s *summation) legacyRows(ctx context.Context, view *blocks.View, f *legacyFile, newer []*legacyFile, r stretch) {
 	q := Query{Filter: task.Filter{From: r.from, To: r.to}, Oldest: true}
+	if s.name != "" {
+		q.TaskNames = []string{s.name}
+	}
 	from := s.db.openLegacySource(ctx, f, newer, &q, func(id string) bool {
 		return s.account.Holds(id) || s.parked[id] || inDays(ctx, view, id)
 	})

@@ -57,7 +57,7 @@ func TestSumsOfSealedDays(t *testing.T) {
 				}
 			}
 			for range 2 {
-				got, _, err := db.sum(ctx, from, to, rollup.Forever, "", rollup.Whole)
+				got, _, err := db.sum(ctx, from, to, rollup.Forever, sumOf{}, rollup.Whole)
 				if err != nil {
 					t.Fatal(err)
 				}
