@@ -87,7 +87,7 @@ func writeLegacySums(ctx context.Context, l *Legacy, path string, step LegacySum
 	defer func() { err = errors.Join(err, c.close()) }()
 	if err := c.script(fmt.Sprintf("PRAGMA main.page_size = %d; PRAGMA main.journal_mode = OFF; PRAGMA main.synchronous = OFF; "+
 		"PRAGMA main.locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY; PRAGMA main.cache_size = -4096; PRAGMA main.application_id = %d; PRAGMA main.user_version = %d;",
-		sealedPageBytes, applicationID, FormatVersion) + legacySumsTables + rollupTable(sealedRollupOrder)); err != nil {
+		sealedPageBytes, applicationID, FormatVersion) + legacySumsTables + sealedRollups); err != nil {
 		return err
 	}
 	w := legacySumsWriter{c: c, step: step, names: map[string]int64{}, filter: newBloom(min(filterBlocks(l.rows, sealedFilterBits), legacyFilterBytes/filterBlockBytes))}

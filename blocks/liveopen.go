@@ -28,7 +28,7 @@ func CreateOverlay(dir string, day task.Day, seq int, s *Sealed) (*Live, error) 
 
 // liveSchema fills a new live file.
 func liveSchema(day task.Day, seq int) string {
-	return tables + gapTable + rollupTable(liveRollupOrder) + liveTables + nameTables + rowIndexes + stateRows() + viewSQL(day) +
+	return tables + gapTable + liveRollups + liveTables + nameTables + rowIndexes + stateRows() + viewSQL(day) +
 		fmt.Sprintf("INSERT INTO meta (key, value) VALUES ('%s', '%s'), ('%s', %d), ('%s', '%s'), ('%s', %d);",
 			metaKind, kindLive, metaFormat, FormatVersion, metaDay, day, metaSeq, seq)
 }

@@ -182,7 +182,7 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	}
 	w.named = w.named[:0]
 	for i := range rows {
-		w.named = append(w.named, entryOf(rows[i].name, rows[i].at.At-w.l.day.Start()))
+		w.named = append(w.named, entryOf(rows[i].name, tickOf(rows[i].at.At-w.l.day.Start())))
 		entries = append(entries, entry{rows[i].at.Hash, rows[i].key})
 		w.l.filter.add(rows[i].at.Hash)
 		w.rollups.add(Counted(rows[i].inv, w.l.firstWaits), rows[i].name, 0)

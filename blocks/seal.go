@@ -199,7 +199,7 @@ func (b *builder) close() error {
 
 // write fills the tables.
 func (b *builder) write(ctx context.Context) error {
-	if err := b.out.script(tables + gapTable + rollupTable(sealedRollupOrder) + sealedTables + nameTables + stateRows() + viewSQL(b.in.Day)); err != nil {
+	if err := b.out.script(tables + gapTable + sealedRollups + sealedTables + nameTables + stateRows() + viewSQL(b.in.Day)); err != nil {
 		return err
 	}
 	if err := b.merge(ctx); err != nil {
