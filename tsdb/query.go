@@ -422,9 +422,13 @@ func (db *DB) coverage(f *task.Filter, unreadable []string) Coverage {
 	}
 	slices.Sort(c.Unreadable)
 	c.Unreadable = slices.Compact(c.Unreadable)
+	doubtful := len(c.Unreadable) > 0 && c.Unreadable[0] == inexact
+	if doubtful {
+		c.Unreadable = c.Unreadable[1:]
+	}
 	c.Gaps = task.FoldGaps(db.gaps(f.From, f.To), maxGapsTold)
 	// All of time is covered as long as nothing was deleted of it.
 	_, deleted := db.head.Deleted()
-	c.Complete = len(c.Gaps) == 0 && len(c.Unreadable) == 0 && (f.From >= c.RetentionFrom || f.From == 0 && !deleted)
+	c.Complete = !doubtful && len(c.Gaps) == 0 && len(c.Unreadable) == 0 && (f.From >= c.RetentionFrom || f.From == 0 && !deleted)
 	return c
 }

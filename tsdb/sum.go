@@ -58,6 +58,10 @@ func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, of su
 	return set, unreadable, err
 }
 
+// inexact stands among the names of unreadable files if a sum could not be
+// settled: see summation.subtract.
+const inexact = ""
+
 // stretch is a half-open range of time, in microseconds.
 type stretch struct{ from, to int64 }
 
@@ -368,20 +372,32 @@ func (s *summation) superseded(ctx context.Context, view *blocks.View) error {
 // subtract takes what is gone out of what was added.
 func (s *summation) subtract() (ok bool, err error) {
 	for k, r := range s.gone.All() {
-		sum := s.added.Get(k.Name, k.Bucket)
-		if sum == nil {
-			sum = s.added.Get(rollup.Other, k.Bucket)
-		}
-		if sum != nil {
-			err = sum.Subtract(r)
+		if s.takeFrom(k.Name, k.Bucket, r) || s.takeFrom(rollup.Other, k.Bucket, r) {
+			continue
 		}
 		// It does not go if files and head were not of one moment after all, or
 		// for good if names beyond the bound were folded differently in two files.
-		if (sum == nil || err != nil) && !s.last {
+		if !s.last {
 			return false, nil
 		}
+		// What should have gone is counted twice then; better than by halves.
+		s.unreadable = append(s.unreadable, inexact)
 	}
 	return true, nil
+}
+
+// takeFrom takes what is gone out of one rollup, all or nothing.
+func (s *summation) takeFrom(name string, at int64, gone *rollup.Rollup) bool {
+	sum := s.added.Get(name, at)
+	if sum == nil {
+		return false
+	}
+	before := sum.Clone()
+	if sum.Subtract(gone) == nil {
+		return true
+	}
+	*sum = before
+	return false
 }
 
 // legacy counts what legacy files know in what rollups count of the days.
