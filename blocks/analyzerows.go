@@ -225,6 +225,11 @@ func (r *rowAnalysis) parts(ctx context.Context, kind string) ([]Part, error) {
 	} else {
 		parts = append(parts, Part{"index by name", r.rows, r.byName, true})
 	}
+	if words, err := hasTable(ctx, r.c, "main", "word_page"); err != nil {
+		return nil, err
+	} else if words { // a version wrote files without
+		blobs = append(blobs, struct{ name, from, size string }{"word filters", "(SELECT data FROM word_page UNION ALL SELECT spans FROM word_group)", "length(data) + 12"})
+	}
 	var vals [3]driver.Value
 	number := func(i int) int64 { n, _ := vals[i].(int64); return n }
 	for _, b := range blobs {

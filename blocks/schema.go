@@ -161,7 +161,8 @@ func viewSQL(day task.Day) string {
 		at(row+" - i.received") + " AS received_at",
 		at(row+" - i.started") + " AS started_at",
 		fmt.Sprintf("CASE WHEN i.state BETWEEN %d AND %d THEN %s END AS finished_at", task.StateRejected, task.StateSuccess, at(row)),
-		at(row+" + ifnull(i.updated, 0)") + " AS updated_at",
+		// Of what was given up unfinished: when that was, unless an event came later.
+		"CASE WHEN i.updated IS NULL OR i.given_up IS NOT NULL AND i.updated < 0 THEN " + at(row) + " ELSE " + at(row+" + i.updated") + " END AS updated_at",
 		"i.runtime / 1000.0 AS runtime_ms",
 		"w.name AS worker",
 		"w.worker_group AS worker_group",

@@ -265,14 +265,20 @@ func TestViewInSQLite3(t *testing.T) {
 		t.Fatal(err)
 	}
 	batch := newLoad(1, testDay, 100).batch(1, 10)
-	batch.Put = append(batch.Put, Put{Inv: &v})
+	given, err := task.ParseJSON([]byte(`{"task_id":"given-up","task_name":"shop.mail","state":"STARTED","started_at":"2026-11-22T09:00:00Z","worker":"celery@w"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	given.GivenUpAt = v.FinishedAt + 1_000_000
+	batch.Put = append(batch.Put, Put{Inv: &v}, Put{Inv: &given})
 	if err := l.Apply(context.Background(), batch); err != nil {
 		t.Fatal(err)
 	}
 	s := seal(t, t.TempDir(), SealInput{Generation: 1, Live: l, Version: "0.1"})
 	closeAll(t, l, s)
 	out, err := exec.Command(cli, "-readonly", s.Path(), "SELECT * FROM invocations WHERE task_name = 'shop.mail'", "SELECT count(*) FROM invocations", "SELECT value FROM meta WHERE key = 'sealed_by'").CombinedOutput()
-	want := "0b7fd1c4-9d9b-4a53-8e5c-2f4f5a6b7c8d|shop.mail|FAILURE|2026-11-23T09:00:00.500000Z||2026-11-23T09:00:01.000000Z|2026-11-23T09:00:02.000001Z|2026-11-23T09:00:02.000001Z|1000.001|celery@mail-68c44cbdf6-2668h|mail|mail|KeyError|2|||a||0\n11\na test\n"
+	want := "0b7fd1c4-9d9b-4a53-8e5c-2f4f5a6b7c8d|shop.mail|FAILURE|2026-11-23T09:00:00.500000Z||2026-11-23T09:00:01.000000Z|2026-11-23T09:00:02.000001Z|2026-11-23T09:00:02.000001Z|1000.001|celery@mail-68c44cbdf6-2668h|mail|mail|KeyError|2|||a||0\n" +
+		"given-up|shop.mail|STARTED|||2026-11-22T09:00:00.000000Z||2026-11-23T09:00:03.000001Z||celery@w|w|||0|||||1\n12\na test\n"
 	if err != nil || string(out) != want {
 		t.Errorf("%v\n%s\nwant\n%s", err, out, want)
 	}

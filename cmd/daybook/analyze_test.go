@@ -89,9 +89,14 @@ func TestAnalyze(t *testing.T) {
 		if len(a.Largest) != 10 || a.Largest[0].TaskID != "big" || a.Largest[0].Fields["traceback"] != 45_000 {
 			t.Errorf("%s: largest: %+v", how, a.Largest)
 		}
-		parts := int64(0)
+		parts, words := int64(0), int64(0)
 		for _, x := range a.Files[0].Parts {
-			parts += x.Bytes
+			if parts += x.Bytes; x.Name == "word filters" {
+				words = x.Bytes
+			}
+		}
+		if words == 0 {
+			t.Errorf("%s: word filters take nothing: %+v", how, a.Files[0].Parts)
 		}
 		// Of a live file, pages may still be in the log beside it.
 		if fi, err := os.Stat(a.Files[0].Path); err != nil || a.Files[0].Bytes != fi.Size() || kind == "sealed" && parts != fi.Size() {
