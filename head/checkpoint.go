@@ -11,7 +11,7 @@ import (
 func (h *Head) Checkpoint() error {
 	return h.log.Checkpoint(func(emit func([]byte) error) error {
 		h.mu.RLock()
-		state := encodeState(h.nextCut, h.floor, h.gone)
+		state := encodeState(h.nextCut, h.floor)
 		h.mu.RUnlock()
 		if err := emit(state); err != nil {
 			return err
@@ -42,22 +42,15 @@ func (h *Head) SetFloor(day task.Day) {
 }
 
 // LogFloor raises the floor and makes it durable, before anything is deleted.
-func (h *Head) LogFloor(day task.Day) error { return h.logState(day, never) }
-
-// LogDeleted makes durable that rows from before a day are deleted, before they
-// are. The floor does not say that there were any.
-func (h *Head) LogDeleted(before task.Day) error { return h.logState(never, before) }
-
-// logState raises floor and gone, and logs them if that is news.
-func (h *Head) logState(floor, gone task.Day) error {
+func (h *Head) LogFloor(day task.Day) error {
 	h.mu.Lock()
-	h.floor, h.gone = max(h.floor, floor), max(h.gone, gone)
-	if h.floor <= h.loggedFloor && h.gone <= h.loggedGone {
+	h.floor = max(h.floor, day)
+	if h.floor <= h.loggedFloor {
 		h.mu.Unlock()
 		return nil
 	}
-	floor, gone = h.floor, h.gone
-	ticket := h.log.Enqueue(encodeState(h.nextCut, floor, gone))
+	day = h.floor
+	ticket := h.log.Enqueue(encodeState(h.nextCut, day))
 	h.mu.Unlock()
 	if err := h.log.Wait(ticket); err != nil {
 		return err
@@ -67,7 +60,7 @@ func (h *Head) logState(floor, gone task.Day) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.loggedFloor, h.loggedGone = max(h.loggedFloor, floor), max(h.loggedGone, gone)
+	h.loggedFloor = max(h.loggedFloor, day)
 	return nil
 }
 
@@ -76,11 +69,4 @@ func (h *Head) Floor() task.Day {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.floor
-}
-
-// Deleted is the day before which rows have been deleted, if any have.
-func (h *Head) Deleted() (before task.Day, some bool) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return h.gone, h.gone > never
 }

@@ -3,8 +3,9 @@ package tsdb
 import (
 	"bytes"
 	"context"
-	"errors"
+	"flag"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -15,180 +16,198 @@ import (
 	"testing"
 	"time"
 
-	"daybook/blocks"
 	"daybook/tsdb/task"
 )
 
-// damage is one way to spoil a file.
-type damage struct {
-	name  string
-	spoil func(r *rand.Rand, b []byte, other []byte) []byte
-}
+var (
+	damageAll  = flag.Bool("damage.all", false, "damage every file in every way, not a random sample")
+	damageSeed = flag.Uint64("damage.seed", 0, "seed of TestDamage; 0 is a new one")
+)
 
-var damages = []damage{
-	{"flipped", func(r *rand.Rand, b, _ []byte) []byte {
-		b[r.IntN(len(b))] ^= 1 << r.IntN(8)
-		return b
-	}},
-	{"flipped in its first page", func(r *rand.Rand, b, _ []byte) []byte {
-		b[r.IntN(min(len(b), 200))] ^= 1 << r.IntN(8)
-		return b
-	}},
-	{"garbled", func(r *rand.Rand, b, _ []byte) []byte {
-		at := r.IntN(len(b))
-		for i := at; i < min(len(b), at+1+r.IntN(5000)); i++ {
-			b[i] = byte(r.Uint32())
-		}
-		return b
-	}},
-	{"zeroed", func(r *rand.Rand, b, _ []byte) []byte {
-		at := r.IntN(len(b))
-		clear(b[at:min(len(b), at+1+r.IntN(9000))])
-		return b
-	}},
-	{"cut", func(r *rand.Rand, b, _ []byte) []byte { return b[:r.IntN(len(b))] }},
-	{"emptied", func(_ *rand.Rand, b, _ []byte) []byte { return nil }},
-	{"blocks swapped", func(r *rand.Rand, b, _ []byte) []byte {
-		const n = 4096
-		if len(b) < 2*n {
-			slices.Reverse(b)
-			return b
-		}
-		i, j := r.IntN(len(b)/n)*n, r.IntN(len(b)/n)*n
-		block := bytes.Clone(b[i : i+n])
-		copy(b[i:i+n], b[j:j+n])
-		copy(b[j:j+n], block)
-		return b
-	}},
-	{"replaced by another", func(_ *rand.Rand, _, other []byte) []byte { return other }},
-	{"longer", func(r *rand.Rand, b, _ []byte) []byte { return append(b, make([]byte, 1+r.IntN(8192))...) }},
-}
-
-// checked reports whether every byte of a file is under a checksum.
-func checked(rel string) bool {
-	return strings.HasPrefix(rel, "days"+string(filepath.Separator)) || strings.HasPrefix(rel, "wal"+string(filepath.Separator))
-}
-
-// dayOf is the day of a file, if it is that of one.
-func dayOf(rel string) (d task.Day, ok bool) {
-	name := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(filepath.Base(rel), "-wal"), "-shm"), ".sha256")
-	if d, _, ok = blocks.ParseSealedName(name); ok {
-		return d, true
-	}
-	d, _, ok = blocks.ParseLiveName(name)
-	return d, ok
-}
-
-// damagedDir is a data directory with something in every kind of file, as a
-// crash has left it, and what it says.
-func damagedDir(t *testing.T) (dir string, o Options, truth map[string]task.Invocation) {
-	t.Helper()
-	c := &testClock{at: noon}
-	o = testOptions(t.TempDir(), c)
-	o.RetentionTime = 0
-	db := store(t, o, c)
-	if err := db.head.Checkpoint(); err != nil {
-		t.Fatal(err)
-	}
-	mustAppend(t, db, finished("after the checkpoint", noon), finished("then", noon))
-	truth = contents(t, db)
-	dir = t.TempDir()
-	// The files as they are: nobody writes, and what the -wal holds stays there.
-	copyTree(t, o.Dir, dir)
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return dir, o, truth
+// damageCase is a file of a place and what is done to it.
+type damageCase struct {
+	place *damagePlace
+	rel   string
+	how   damage
 }
 
 // TestDamage spoils each kind of file in every way: nothing panics, the daemon
-// starts, the other days answer as before, what checksums can know is found by
-// verify, with what to do about it, and no file is deleted for being damaged.
+// starts, everything that is not in the file is answered as before, what
+// checksums can know is found by verify, with what to do about it, and no file
+// is deleted for being damaged.
 func TestDamage(t *testing.T) {
-	dir, o, truth := damagedDir(t)
-	var files []string
-	bodies := map[string][]byte{}
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		if err != nil || len(b) == 0 {
-			return err
-		}
-		rel, err := filepath.Rel(dir, path)
-		files, bodies[rel] = append(files, rel), b
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+	own := damagedDir(t)
+	places := []*damagePlace{own, damagedLegacy(t, own, "gen0-small.db", false), damagedLegacy(t, own, "gen2-crash-small.db", true)}
+	seed := *damageSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
 	}
-	// A legacy file has many rows: it is there when it is its turn.
-	legacy := filepath.Join("legacy", "gen0-small.db")
-	old, err := os.ReadFile(fixture(t, "gen0-small.db", t.TempDir()))
-	if err != nil {
-		t.Fatal(err)
+	all := damageCases(places)
+	kinds, ways := map[string]bool{}, map[string]bool{}
+	for _, c := range all {
+		kinds[kindOf(c.rel)], ways[c.how.name] = true, true
 	}
-	files, bodies[legacy] = append(files, legacy), old
-	seed := uint64(time.Now().UnixNano())
-	r := rand.New(rand.NewPCG(seed, 3))
-	rounds := 3
-	if testing.Short() {
-		rounds = 1
-	}
-	kinds := map[string]bool{}
-	for i := range rounds * len(files) {
-		rel := files[i%len(files)]
-		how := damages[r.IntN(len(damages))]
-		spoilt := how.spoil(r, bytes.Clone(bodies[rel]), bodies[files[r.IntN(len(files))]])
-		if bytes.Equal(spoilt, bodies[rel]) {
-			continue
+	for _, kind := range []string{"LOCK", "BACKUP", "in a snapshot", "sealed", "checksum", "live", "live -wal", "live -shm", "parked", "parked -wal", "parked -shm",
+		"segment", "checkpoint", "legacy", "legacy -wal", "legacy rollups .db", "legacy rollups .sha256", "legacy rollups .shared", "attached"} {
+		if !kinds[kind] {
+			t.Errorf("there is no file of the kind %q; there are %v", kind, slices.Sorted(maps.Keys(kinds)))
 		}
-		kinds[filepath.Ext(rel)] = true
-		if !t.Run(fmt.Sprintf("%s %s", rel, how.name), func(t *testing.T) {
-			damaged := t.TempDir()
-			copyTree(t, dir, damaged)
-			path := filepath.Join(damaged, rel)
-			if rel == legacy {
-				if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
-					t.Fatal(err)
-				}
-			} else if err := os.Chmod(path, 0o644); err != nil {
-				t.Fatal(err)
+	}
+	if len(kinds) != 19 {
+		t.Errorf("there are %d kinds of files: %v", len(kinds), slices.Sorted(maps.Keys(kinds)))
+	}
+	cases := all
+	if !*damageAll {
+		cases = damageSample(rand.New(rand.NewPCG(seed, 3)), all)
+	}
+	done := 0
+	for _, c := range cases {
+		name := fmt.Sprintf("%s %s", c.rel, c.how.name)
+		h := fnv.New64() // alike with -run, too, and wherever the directory is
+		if fmt.Fprint(h, c.how.name, kindOf(c.rel)); !strings.HasPrefix(kindOf(c.rel), "legacy rollups") {
+			fmt.Fprint(h, c.rel)
+		}
+		t.Run(name, func(t *testing.T) {
+			if c.spoil(t, rand.New(rand.NewPCG(seed, h.Sum64()))) {
+				done++
+			} else if !*damageAll {
+				t.Error("nothing is damaged")
 			}
-			if err := os.WriteFile(path, spoilt, 0o644); err != nil {
-				t.Fatal(err)
-			}
-			o := o
-			o.Dir = damaged
-			inspect(t, o, rel, how.name, truth)
-			after, err := os.ReadFile(path)
-			if checked(rel) && strings.HasPrefix(rel, "days") && (err != nil || !bytes.Equal(after, spoilt)) {
-				t.Errorf("the damaged file is gone, or has changed: %v", err)
-			}
-		}) {
-			t.Fatalf("seed %d", seed)
+		})
+		if t.Failed() && !*damageAll {
+			break
 		}
 	}
-	t.Logf("%d files, kinds %v", len(files), slices.Sorted(maps.Keys(kinds)))
+	if t.Failed() {
+		t.Errorf("repeat it with -damage.seed=%d", seed)
+	}
+	t.Logf("%d files of %d kinds, %d ways, %d damages, seed %d", len(own.files), len(kinds), len(ways), done, seed)
 }
 
-// inspect looks at a directory in which one file is damaged: read-only, then
-// with verify, then as its daemon.
-func inspect(t *testing.T, o Options, rel, how string, truth map[string]task.Invocation) {
+// damageCases are all files in all ways.
+func damageCases(places []*damagePlace) (all []damageCase) {
+	for _, p := range places {
+		for _, rel := range p.files {
+			for _, how := range damages {
+				all = append(all, damageCase{p, rel, how})
+			}
+			for _, table := range slices.Sorted(maps.Keys(tables(p.bodies[rel]))) {
+				all = append(all, damageCase{p, rel, damageTable(table)})
+			}
+		}
+	}
+	return all
+}
+
+// damageSample has every kind of file and every way to damage one at least
+// once, and of sealed and live days the pages by which names are found.
+func damageSample(r *rand.Rand, all []damageCase) (sample []damageCase) {
+	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	kinds, ways := map[string]bool{}, map[string]bool{}
+	for round := range 2 {
+		for _, c := range all {
+			kind, way := kindOf(c.rel), c.how.name
+			switch table, ok := strings.CutPrefix(way, inTable); {
+			case ok && (kind == "live" && c.place.bodies[c.rel+"-wal"] == nil || kind == "sealed") && (table == "name_page" || table == "name_run"):
+				kind += way
+			case ok:
+				way = inTable
+			}
+			// First what is new in both, then what is new in one.
+			both, one := !kinds[kind] && !ways[way], !kinds[kind] || !ways[way]
+			if both || one && round == 1 {
+				kinds[kind], ways[way] = true, true
+				sample = append(sample, c)
+			}
+		}
+	}
+	return sample
+}
+
+// spoil damages the file and looks; false if the damage has changed nothing.
+func (c *damageCase) spoil(t *testing.T, r *rand.Rand) bool {
+	p := c.place
+	var other string
+	var b []byte
+	was := p.bodies[c.rel]
+	for try := 0; try == 0 || bytes.Equal(bytes.TrimSuffix(b, []byte("\n")), bytes.TrimSuffix(was, []byte("\n"))); try++ {
+		if try == 50 { // such as zeros for what is zero
+			return false
+		}
+		other = c.other(r)
+		b = c.how.spoil(r, bytes.Clone(was), p.bodies[other])
+	}
+	spoilt := map[string][]byte{c.rel: b}
+	if c.how.swap {
+		spoilt[other] = was
+	}
+	x := inspection{p: p, only: maps.Clone(p.concerns(t, c.rel))}
+	if p.untouched(c.rel, b) {
+		clear(x.only)
+	}
+	x.days = p.days(c.rel, x.only)
+	if c.how.other { // a -wal of another database makes one of both
+		for _, rel := range []string{other, strings.TrimSuffix(c.rel, "-wal"), strings.TrimSuffix(other, "-wal")} {
+			maps.Copy(x.only, p.concerns(t, rel))
+			maps.Copy(x.days, p.days(rel, x.only))
+		}
+	}
+	p.reset(t)
+	for rel, b := range spoilt {
+		x.files = append(x.files, rel)
+		x.silent = x.silent || p.lostEnd(rel, b)
+		x.legacy = x.legacy || strings.HasPrefix(kindOf(rel), "legacy") && !strings.HasPrefix(kindOf(rel), "legacy rollups")
+		p.put(t, rel, b)
+	}
+	x.readOnly(t, c.how)
+	for rel, b := range spoilt {
+		if after, err := os.ReadFile(filepath.Join(p.o.Dir, rel)); err != nil || !bytes.Equal(after, b) && !strings.HasSuffix(rel, "-shm") {
+			t.Errorf("reading and verify have changed %s: %v", rel, err)
+		}
+	}
+	x.daemon(t)
+	for rel, b := range spoilt {
+		x.kept(t, rel, b)
+	}
+	return true
+}
+
+// other chooses another file, every second time one of the same kind.
+func (c *damageCase) other(r *rand.Rand) string {
+	others := slices.DeleteFunc(slices.Clone(c.place.files), func(rel string) bool { return rel == c.rel })
+	alike := slices.DeleteFunc(slices.Clone(others), func(rel string) bool { return kindOf(rel) != kindOf(c.rel) })
+	if len(alike) > 0 && r.IntN(2) == 0 {
+		others = alike
+	}
+	return others[r.IntN(len(others))]
+}
+
+// inspection is one look at a damaged directory.
+type inspection struct {
+	p      *damagePlace
+	files  []string // those that are damaged
+	only   map[string]bool
+	days   map[task.Day]bool
+	silent bool // nobody can know
+	legacy bool // a file without checksums that is not ours
+	found  []Finding
+	notes  []Finding
+}
+
+// readOnly looks with OpenReadOnly and with verify.
+func (x *inspection) readOnly(t *testing.T, how damage) {
 	t.Helper()
-	db, err := OpenReadOnly(o)
+	db, err := OpenReadOnly(x.p.o)
 	if err != nil {
 		t.Fatalf("it cannot be read at all: %v", err)
 	}
-	rows, unreadable := whatIsLeft(t, db, rel)
-	var found, notes []Finding
+	a := ask(t, db, x.p.truth)
 	if err := db.Verify(context.Background(), nil, func(f Finding) {
 		if f.Note {
-			notes = append(notes, f)
+			x.notes = append(x.notes, f)
 			return
 		}
-		found = append(found, f)
+		x.found = append(x.found, f)
 		if f.Path == "" || f.Problem == "" || f.Remedy == "" {
 			t.Errorf("a finding says too little: %+v", f)
 		}
@@ -198,33 +217,20 @@ func inspect(t *testing.T, o Options, rel, how string, truth map[string]task.Inv
 	if err := db.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}
-	base := strings.TrimSuffix(filepath.Base(rel), ".sha256")
-	base = strings.TrimSuffix(strings.TrimSuffix(base, "-wal"), "-shm")
-	named := func(list []Finding) bool {
-		return slices.ContainsFunc(list, func(f Finding) bool { return strings.Contains(f.Path, base) || strings.Contains(f.Problem, base) })
-	}
-	// The end of the log may be missing as after a crash, or be cut where a record ends.
-	tail := strings.HasPrefix(rel, "wal") && (how == "cut" || how == "zeroed" || how == "longer" || how == "emptied")
-	if checked(rel) && !named(found) && !named(notes) && !tail {
-		t.Errorf("verify does not name %s: %+v", base, found)
-	}
-	if strings.HasPrefix(rel, "legacy") && len(rows) < len(truth) {
-		t.Errorf("%d rows are left of %d", len(rows), len(truth))
-	}
-	wrong := compareLeft(rel, rows, truth)
-	for _, id := range wrong {
-		d, ok := dayOf(rel)
-		switch v := truth[id]; {
-		case !ok || v.Day() == d || id == "s0":
-			if checked(rel) && len(found) == 0 && len(notes) == 0 && len(unreadable) == 0 && !tail {
-				t.Errorf("%s is wrong, and nothing is found", id)
-			}
-		default:
-			t.Errorf("%s of %s is wrong for the damage of %s", id, v.Day(), rel)
+	for _, rel := range x.files {
+		base := strings.TrimSuffix(filepath.Base(rel), ".sha256")
+		named := func(f Finding) bool { return strings.Contains(f.Path, base) || strings.Contains(f.Problem, base) }
+		if checked(kindOf(rel)) && !slices.ContainsFunc(x.found, named) && !slices.ContainsFunc(x.notes, named) && !x.silent {
+			t.Errorf("verify does not name %s: %+v", base, x.found)
 		}
 	}
+	x.compare(t, "read-only", a)
+}
 
-	db, err = Open(o)
+// daemon looks at it as its daemon, and goes on with it.
+func (x *inspection) daemon(t *testing.T) {
+	t.Helper()
+	db, err := Open(x.p.o)
 	if err != nil {
 		t.Fatalf("it does not start: %v", err)
 	}
@@ -232,131 +238,78 @@ func inspect(t *testing.T, o Options, rel, how string, truth map[string]task.Inv
 		t.Fatalf("it does not replay: %v", err)
 	}
 	db.ready.Store(true)
+	x.compare(t, "as daemon", ask(t, db, x.p.truth))
 	mustAppend(t, db, finished("new", noon))
-	if _, err := db.Cut(context.Background(), false); err != nil && len(found) == 0 {
+	if _, err := db.Cut(context.Background(), false); err != nil && len(x.found) == 0 {
 		t.Errorf("it does not cut, and nothing is found: %v", err)
 	}
 	if _, err := db.Get(context.Background(), "new"); err != nil {
 		t.Errorf("what was taken is not there: %v", err)
 	}
-	whatIsLeft(t, db, rel)
-	if err := db.Close(); err != nil && len(found) == 0 {
+	a := ask(t, db, x.p.truth)
+	if _, ok := a.rows["new"]; !ok {
+		t.Error("what was taken is not listed")
+	}
+	delete(a.rows, "new")
+	x.compare(t, "as daemon, after a cut", a)
+	if err := db.Close(); err != nil && len(x.found) == 0 {
 		t.Errorf("close: %v, and nothing is found", err)
 	}
 }
 
-// An invocation that is not found where a file cannot be read, or anything was
-// deleted, is not one that there never was.
-func TestNotFoundTellsWhatIsCovered(t *testing.T) {
-	ctx := context.Background()
-	c := &testClock{at: noon}
-	o := testOptions(t.TempDir(), c)
-	o.RetentionTime = 0
-	old := fixture(t, "gen1-small.db", t.TempDir())
-	o.Legacy = []string{old}
-	db := store(t, o, c)
-	ask := func(id, what string, unreadable ...string) {
-		t.Helper()
-		_, err := db.Get(ctx, id)
-		_, flowErr := db.Workflow(ctx, id, MaxWorkflow)
-		for call, err := range map[string]error{"get": err, "workflow": flowErr} {
-			var missing *NotFoundError
-			if !errors.As(err, &missing) || !errors.Is(err, ErrNotFound) {
-				t.Fatalf("%s, %s: %v", call, what, err)
-			}
-			if got := missing.Coverage; !slices.Equal(got.Unreadable, unreadable) || got.Complete != (len(unreadable) == 0) {
-				t.Errorf("%s, %s: complete %v, without %v", call, what, got.Complete, got.Unreadable)
-			}
-		}
-	}
-	ask("nobody", "all is well")
-	lost := ""
-	for id, v := range contents(t, db) {
-		if v.Day() == task.DayOf(noon.UnixMicro())-3 {
-			lost = id
-		}
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db = start(t, o)
-	defer db.crash(t)
-	files, err := filepath.Glob(filepath.Join(o.Dir, "days", "*.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Found out by the look-up, not at the start.
-	if err := errors.Join(os.Remove(files[0]), os.Truncate(old, 8192)); err != nil {
-		t.Fatal(err)
-	}
-	ask(lost, "two files are damaged", filepath.Base(files[0]), "gen1-small.db")
-}
-
-// whatIsLeft walks through what can be read, and wants the sums over the days
-// whose file is not damaged to be those of their rows.
-func whatIsLeft(t *testing.T, db *DB, rel string) (rows map[string]task.Invocation, unreadable []string) {
+// compare wants what the damaged files know nothing of to be as it was, and
+// that what is wrong of the rest is told.
+func (x *inspection) compare(t *testing.T, what string, a answers) {
 	t.Helper()
-	rows = map[string]task.Invocation{}
-	for q := (Query{Limit: 100, Details: true}); ; {
-		page, err := db.Select(context.Background(), q)
-		if err != nil {
-			t.Errorf("select: %v", err)
-			return rows, unreadable
-		}
-		unreadable = append(unreadable, page.Coverage.Unreadable...)
-		for _, v := range page.Invocations {
-			if _, twice := rows[v.TaskID]; twice {
-				t.Errorf("%s is shown twice", v.TaskID)
-			}
-			rows[v.TaskID] = v
-		}
-		if page.Next == nil {
-			break
-		}
-		q.After = page.Next
+	told := len(x.found) > 0 || len(x.notes) > 0 || len(a.unreadable) > 0
+	sums := true // every byte that matters is under a checksum of somebody's
+	for _, rel := range x.files {
+		kind := kindOf(rel)
+		sums = sums && kind != "live" && kind != "parked" && !strings.HasSuffix(kind, "-wal")
 	}
-	ctx := context.Background()
-	_, cover, err := db.Tasks(ctx, 0, noon.Add(48*time.Hour).UnixMicro(), "")
-	if err != nil {
-		t.Errorf("the sum of all: %v", err)
-	}
-	unreadable = append(unreadable, cover.Unreadable...)
-	today := task.DayOf(noon.UnixMicro())
-	for d := today - 3; d <= today; d++ {
-		sums, cover, err := db.Tasks(ctx, d.Start(), d.End(), "t")
-		if err != nil {
-			t.Errorf("the sums of %s: %v", d, err)
+	for id, w := range x.p.truth {
+		if g, ok := a.rows[id]; ok && sameKnowledge(g, w) {
 			continue
 		}
-		var got, want uint64
-		for _, s := range sums {
-			got += s.Total
-		}
-		for _, v := range rows {
-			if v.Day() == d {
-				want++
-			}
-		}
-		if damaged, ok := dayOf(rel); got != want && (!ok || damaged != d) {
-			t.Errorf("%d are summed of the %d of %s, %v cannot be read", got, want, d, cover.Unreadable)
+		switch {
+		case !x.only[id]:
+			t.Errorf("%s: %s of %s is wrong for the damage of %v", what, id, w.Day(), x.files)
+		case sums && !told && !x.silent && !x.legacy:
+			t.Errorf("%s: %s is wrong, and nothing is found", what, id)
 		}
 	}
-	return rows, unreadable
+	for id := range a.rows {
+		if _, ok := x.p.truth[id]; !ok && !told && !x.legacy {
+			t.Errorf("%s: %q is invented, and nothing is found", what, id)
+		}
+	}
+	for _, odd := range a.odd {
+		if !x.days[odd.day] || !told && !x.legacy {
+			t.Errorf("%s: %s (%s), found %+v", what, odd.text, odd.day, x.found)
+		}
+	}
 }
 
-// compareLeft returns the ids that are missing or other than they were; damage
-// of the log or the parked file may concern any.
-func compareLeft(rel string, rows, truth map[string]task.Invocation) (wrong []string) {
-	for id, w := range truth {
-		if g, ok := rows[id]; !ok || !sameKnowledge(g, w) {
-			if _, day := dayOf(rel); !day && !strings.Contains(rel, "parked") && !strings.HasPrefix(rel, "wal") {
-				continue
-			}
-			if strings.Contains(rel, "parked") && id != "parked" || strings.HasPrefix(rel, "wal") && w.Day() != task.DayOf(noon.UnixMicro()) {
-				continue
-			}
-			wrong = append(wrong, id)
-		}
+// kept wants the damaged bytes to be there still, wherever: in the place of
+// the file, or aside.
+func (x *inspection) kept(t *testing.T, rel string, b []byte) {
+	t.Helper()
+	switch kind := kindOf(rel); {
+	case kind == "sealed" || kind == "checksum" || kind == "legacy" || kind == "legacy -wal":
+	case (kind == "segment" || kind == "checkpoint") && !x.silent && len(x.found) > 0:
+	default:
+		return
 	}
-	return wrong
+	found := false
+	err := filepath.WalkDir(x.p.o.Dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || found {
+			return err
+		}
+		got, err := os.ReadFile(path)
+		found = bytes.Equal(got, b)
+		return err
+	})
+	if err != nil || !found {
+		t.Errorf("the damaged %s is gone, or has changed: %v", rel, err)
+	}
 }

@@ -180,7 +180,7 @@ func (db *DB) openHead() error {
 	if fsys == nil {
 		fsys = logFS
 	}
-	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{FS: fsys, Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.noteStore,
+	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{FS: fsys, SegmentBytes: o.walSegment, Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.noteStore,
 		OnSync: func(took time.Duration) { db.metrics.fsync.Observe(took.Seconds()) }})
 	if err != nil {
 		return fmt.Errorf("opening the log: %w", err)

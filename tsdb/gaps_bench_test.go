@@ -2,7 +2,6 @@ package tsdb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -40,7 +39,7 @@ func BenchmarkCoverage(b *testing.B) {
 	}
 	b.Run("get", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := db.Get(context.Background(), "nobody"); !errors.Is(err, ErrNotFound) {
+			if _, err := db.Get(context.Background(), "nobody"); err != ErrNotFound {
 				b.Fatal(err)
 			}
 		}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 
@@ -53,7 +52,7 @@ func (a *API) tasks(w http.ResponseWriter, r *http.Request, _ string) error {
 func (a *API) task(w http.ResponseWriter, r *http.Request, name string) error {
 	return a.summaries(w, r, name, func(dst []byte, list []tsdb.TaskSummary, c *tsdb.Coverage) ([]byte, error) {
 		if len(list) == 0 {
-			return nil, &statusError{code: http.StatusNotFound, text: fmt.Sprintf("no invocation of task %q in this range", clip(name)), coverage: c}
+			return nil, refuse(http.StatusNotFound, "no invocation of task %q in this range", clip(name))
 		}
 		dst = appendSummary(dst, &list[0])
 		return append(appendCoverage(append(dst, `,"coverage":`...), c), '}'), nil

@@ -31,24 +31,6 @@ type sent struct {
 	cut  int64 // requests whose connection was closed on them
 	took time.Duration
 	acks []time.Duration // how long each request took, ascending
-	done []ackAt         // the same, in the order in which they were answered
-}
-
-// ackAt is an answered request.
-type ackAt struct {
-	at   time.Time
-	took time.Duration
-}
-
-// between is what was answered, or began to wait, in a stretch of time.
-func (s *sent) between(from, to time.Time) (out []time.Duration) {
-	for _, a := range s.done {
-		if a.at.After(from) && a.at.Add(-a.took).Before(to) {
-			out = append(out, a.took)
-		}
-	}
-	slices.Sort(out)
-	return out
 }
 
 func (s *sent) rate() float64 { return float64(s.Accepted) / s.took.Seconds() }
@@ -95,10 +77,6 @@ func (r *run) send(ctx context.Context, d *daemon, s sending) (sent, error) {
 	}
 	wg.Wait()
 	out.took = time.Since(began)
-	slices.SortFunc(out.done, func(a, b ackAt) int { return a.at.Compare(b.at) })
-	for _, a := range out.done {
-		out.acks = append(out.acks, a.took)
-	}
 	slices.Sort(out.acks)
 	if len(errs) > 0 {
 		return out, errors.Join(errs[0])
@@ -112,7 +90,7 @@ func (s *sent) add(o *sent) {
 	s.Dropped += o.Dropped
 	s.busy += o.busy
 	s.cut += o.cut
-	s.done = append(s.done, o.done...)
+	s.acks = append(s.acks, o.acks...)
 }
 
 // sender is one client.
@@ -155,7 +133,7 @@ func (c *sender) run(ctx context.Context) error {
 			c.sent.busy++
 			continue
 		}
-		c.sent.done = append(c.sent.done, ackAt{time.Now(), time.Since(due)})
+		c.sent.acks = append(c.sent.acks, time.Since(due))
 		c.sent.Accepted += a.Accepted
 		c.sent.Rejected += a.Rejected
 		c.sent.Dropped += a.Dropped
