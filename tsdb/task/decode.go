@@ -1,7 +1,6 @@
 package task
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -306,9 +305,8 @@ func jsonText(raw json.RawMessage) string {
 			return s
 		}
 	}
-	var b bytes.Buffer
-	if json.Compact(&b, raw) != nil {
-		return string(raw)
+	if text, ok := CompactJSON(raw); ok {
+		return text
 	}
-	return b.String()
+	return string(raw)
 }

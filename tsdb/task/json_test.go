@@ -111,6 +111,44 @@ func TestParseJSONMendsAndCuts(t *testing.T) {
 	}
 }
 
+// JSON values are kept so that their words are found: escapes that need not be
+// are resolved, and nothing else changes.
+func TestCompactJSON(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"c": "M\u00fcller", "\u00e9":[1, 2]}`:    `{"c":"Müller","é":[1,2]}`,
+		`["\ud83d\ude00", "\uD83D\uDE00x"]`:        `["😀","😀x"]`,
+		`["\ud83d", "\ud83dx", "\ude00\ud83d"]`:    `["\ud83d","\ud83dx","\ude00\ud83d"]`,
+		`["\ud83d\u0041", "\ud83d\n"]`:             `["\ud83dA","\ud83d\n"]`,
+		`["\u0022\u005c\u005C\u000a\u0000\u007f"]`: `["\u0022\u005c\u005C\u000a\u0000\u007f"]`,
+		`["\\u00fc", "\"\n\t", "\/v1\u002fpay"]`:   `["\\u00fc","\"\n\t","/v1/pay"]`,
+		` 5 `:                                      `5`, `"\u20ac"`: `"€"`, `["\ufffd\u2028"]`: "[\"\uFFFD\u2028\"]",
+	} {
+		if got, ok := CompactJSON([]byte(in)); !ok || got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+	r := rand.New(rand.NewPCG(31, 32))
+	for range rounds(20_000) {
+		in := []byte(`["`)
+		for range r.IntN(8) {
+			in = append(in, []string{`\u00fc`, `\ud83d`, `\ude00`, `\\`, `\"`, `\n`, `\u001f`, `\u0022`, `u00fc`, `x`, `ü`, `\/`, "\xff"}[r.IntN(13)]...)
+		}
+		in = append(in, `"]`...)
+		got, ok := CompactJSON(in)
+		var a, b []string
+		if errA, errB := json.Unmarshal(in, &a), json.Unmarshal([]byte(got), &b); !ok || errA != nil || errB != nil || a[0] != b[0] {
+			t.Fatalf("%s is %q, became %s, %q: %v %v", in, a, got, b, errA, errB)
+		}
+		if again, _ := CompactJSON([]byte(got)); again != got {
+			t.Fatalf("%s is not canonical: %s", got, again)
+		}
+	}
+	v, err := ParseJSON([]byte(`{"task_id":"a","finished_at":5,"kwargs":{"c":"M\u00fcller"},"args":["\u00e9"],"result":{"\u20ac":1}}`))
+	if err != nil || v.Kwargs != `{"c":"Müller"}` || v.Args != `["é"]` || v.Outcome.Result != `{"€":1}` {
+		t.Errorf("%q %q %q %v", v.Args, v.Kwargs, v.Outcome.Result, err)
+	}
+}
+
 func TestSeconds(t *testing.T) {
 	for in, want := range map[string]string{
 		"1795417087.445431": "1795417087.445431", "1795417089.4477122": "1795417089.447712", "5": "5", "5.10": "5.1",

@@ -1,10 +1,10 @@
 package celery
 
 import (
-	"bytes"
-	"encoding/json"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"daybook/tsdb/task"
 )
 
 // bytes is the text of a string value; valid until the next call.
@@ -43,11 +43,8 @@ func (d *Decoder) anyText(v *value) string {
 	case kindNone, kindNull:
 		return ""
 	}
-	var out bytes.Buffer
-	if err := json.Compact(&out, v.raw); err != nil {
-		return ""
-	}
-	return out.String()
+	text, _ := task.CompactJSON(v.raw)
+	return text
 }
 
 const (
