@@ -41,7 +41,7 @@ func (r *run) fill(ctx context.Context, dir string, day task.Day, rows int, ids 
 	if l, err = blocks.CreateLive(filepath.Join(dir, "live"), day, 1); err != nil {
 		return nil, nil, err
 	}
-	g = load.New(r.Seed+uint64(day), day, rows+2*cuts*cutRows)
+	g = load.New(r.Seed+uint64(day), day, rows+2*r.cuts()*cutRows)
 	for cut, left := uint64(1), rows; left > 0; cut, left = cut+1, left-cutRows {
 		r.progress("filling the day %s: %s of %s rows", day, number(float64(l.Rows())), number(float64(rows)))
 		b := batch(g, cut, min(left, cutRows))
@@ -88,7 +88,7 @@ func (r *run) cut(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.Close(), l.Remove()) }()
 	m := meter{}
-	for i := range cuts {
+	for i := range r.cuts() {
 		r.progress("cutting %d rows into a day of %s", cutRows, number(float64(l.Rows())))
 		b := batch(g, uint64(r.Rows+i), cutRows)
 		if err := m.time(cutRows, func() error { return l.Apply(ctx, b) }); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -15,8 +16,12 @@ import (
 	"daybook/tsdb/task"
 )
 
-// cutRows is the size of the cuts that are measured, and cuts their number.
-const cutRows, cuts = 10_000, 5
+// cutRows is the size of the cuts that are measured.
+const cutRows = 10_000
+
+// cuts is how many are measured: with two rounds of merged runs among them, as
+// in the long run, if there are rows enough to make it worth the time.
+func (r *run) cuts() int { return min(max(r.Rows/cutRows, 4), 32) }
 
 // The names that yardsticks have in the table.
 const (
@@ -83,8 +88,8 @@ func (r *run) ancestorTable(ctx context.Context) (*yardstick.Table, speed, error
 			}
 		}
 	}
-	g := load.New(r.Seed+1000, r.firstDay()+task.Day(r.Days), 10*cutRows)
-	y.ancestorSpeed, err = measureTable(ctx, y.ancestor, g, int64(r.Rows/r.Days*r.Days))
+	g := load.New(r.Seed+1000, r.firstDay()+task.Day(r.Days), (r.cuts()+1)*cutRows)
+	y.ancestorSpeed, err = r.measureTable(ctx, y.ancestor, g, int64(r.Rows/r.Days*r.Days))
 	return y.ancestor, y.ancestorSpeed, err
 }
 
@@ -102,19 +107,19 @@ func (r *run) plain(ctx context.Context) (speed, error) {
 	if err != nil {
 		return speed{}, err
 	}
-	g := load.New(r.Seed, r.firstDay(), 20*cutRows)
+	g := load.New(r.Seed, r.firstDay(), (r.cuts()+2)*cutRows)
 	if err := t.Write(take(g, cutRows)); err != nil {
 		return speed{}, errors.Join(err, t.Close())
 	}
-	s, err := measureTable(ctx, t, g, cutRows)
+	s, err := r.measureTable(ctx, t, g, cutRows)
 	r.yard.plainSpeed = &s
 	return s, errors.Join(err, t.Close())
 }
 
 // measureTable times cuts into a table that holds some rows.
-func measureTable(ctx context.Context, t *yardstick.Table, g *load.Load, held int64) (speed, error) {
+func (r *run) measureTable(ctx context.Context, t *yardstick.Table, g *load.Load, held int64) (speed, error) {
 	m := meter{}
-	for range cuts {
+	for range r.cuts() {
 		invs := take(g, cutRows)
 		if err := errors.Join(m.time(cutRows, func() error { return t.Write(invs) }), ctx.Err()); err != nil {
 			return speed{}, err
@@ -142,6 +147,7 @@ type meter struct {
 }
 
 func (m *meter) time(rows int64, fn func() error) error {
+	runtime.GC() // what generating the rows has left is not theirs
 	before, cpu, began := usageOf(0), cpuTime(), time.Now()
 	err := fn()
 	m.took += time.Since(began)
