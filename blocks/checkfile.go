@@ -200,7 +200,7 @@ func (r *report) sealed(ctx context.Context, deep bool) (s *Sealed, err error) {
 		}
 		return ids.has(ctx, hash, key)
 	}}
-	return s, r.rows(ctx, &k, &rollupCheck{r: r, c: c, names: names, day: s.info.Day, sealed: true})
+	return s, r.rows(ctx, &k, &rollupCheck{r: r, c: c, names: names, day: s.info.Day, sealed: true, firstWaits: s.firstWaits})
 }
 
 // integrity asks SQLite.
@@ -281,7 +281,11 @@ func (r *report) live(ctx context.Context, deep bool) (err error) {
 		})
 		return found, err
 	}}
-	rollups := &rollupCheck{r: r, c: c, names: names, day: day}
+	rule, err := metaInt(ctx, c, metaWaitRule)
+	if err != nil {
+		return err
+	}
+	rollups := &rollupCheck{r: r, c: c, names: names, day: day, firstWaits: rule < waitRule}
 	if err := rollups.hide(ctx, mask); err != nil {
 		return err
 	}

@@ -49,16 +49,16 @@ func (k *nameCheck) add(problem string, args ...any) error {
 }
 
 func (k *nameCheck) pages(ctx context.Context) error {
-	runs, err := loadNameRuns(ctx, k.c, "main", 0, dayMicros)
+	runs, err := loadNameRuns(ctx, k.c, "main", 0, dayTicks)
 	if err != nil {
 		return err
 	}
 	pages := int64(0)
 	for _, run := range runs {
 		pages += run.pages
-		low, high := int64(dayMicros), int64(0)
+		low, high := int64(dayTicks), int64(0)
 		if err := mergeNames(ctx, k.c, []nameRun{run}, func(e nameEntry) error {
-			low, high = min(low, e.time()), max(high, e.time()+1)
+			low, high = min(low, e.tick()), max(high, e.tick()+1)
 			return nil
 		}); err != nil {
 			return err

@@ -26,6 +26,8 @@ type rollupCheck struct {
 	c      *conn
 	day    task.Day
 	sealed bool
+	// firstWaits: the file's rollups count waits by the first rule.
+	firstWaits bool
 	// masked are the rollups of the sealed rows that an overlay hides; unknown
 	// if there are such rows and the sealed file is not at hand.
 	masked  map[rollupKey]*rollup.Rollup
@@ -88,7 +90,7 @@ func (k *rollupCheck) run(ctx context.Context) error {
 		}
 		id, _ := vals[columnCount].(int64)
 		if id = rollupName(id); id == 0 {
-			rest.at(rollupKey{width: width, start: width.Start(v.RowTime())}).Add(&v)
+			rest.at(rollupKey{width: width, start: width.Start(v.RowTime())}).Add(Counted(&v, k.firstWaits))
 			return nil
 		}
 		if id != current {
@@ -97,7 +99,7 @@ func (k *rollupCheck) run(ctx context.Context) error {
 			}
 			current = id
 		}
-		one.at(rollupKey{width: width, name: id, start: width.Start(v.RowTime())}).Add(&v)
+		one.at(rollupKey{width: width, name: id, start: width.Start(v.RowTime())}).Add(Counted(&v, k.firstWaits))
 		return nil
 	})
 	if err == nil {

@@ -45,7 +45,7 @@ func (k *rollupCheck) hide(ctx context.Context, mask *MaskSet) (err error) {
 				ids[v.TaskName] = name
 			}
 			for _, width := range liveWidths {
-				of(k.masked).at(rollupKey{width: width, name: rollupName(name), start: width.Start(v.RowTime())}).Add(&v)
+				of(k.masked).at(rollupKey{width: width, name: rollupName(name), start: width.Start(v.RowTime())}).Add(Counted(&v, k.firstWaits))
 			}
 			return nil
 		})

@@ -87,7 +87,7 @@ func writeLegacySums(ctx context.Context, l *Legacy, path string, step LegacySum
 	defer func() { err = errors.Join(err, c.close()) }()
 	if err := c.script(fmt.Sprintf("PRAGMA main.page_size = %d; PRAGMA main.journal_mode = OFF; PRAGMA main.synchronous = OFF; "+
 		"PRAGMA main.locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY; PRAGMA main.cache_size = -4096; PRAGMA main.application_id = %d; PRAGMA main.user_version = %d;",
-		sealedPageBytes, applicationID, FormatVersion) + legacySumsTables + rollupTable(sealedRollupOrder)); err != nil {
+		sealedPageBytes, applicationID, FormatVersion) + legacySumsTables + sealedRollups); err != nil {
 		return err
 	}
 	w := legacySumsWriter{c: c, step: step, names: map[string]int64{}, filter: newBloom(min(filterBlocks(l.rows, sealedFilterBits), legacyFilterBytes/filterBlockBytes))}
@@ -126,7 +126,7 @@ func (w *legacySumsWriter) write(ctx context.Context, l *Legacy) error {
 		return err
 	}
 	return errors.Join(setMeta(w.c, metaKind, kindLegacySums), setMeta(w.c, metaFormat, int64(FormatVersion)),
-		setMeta(w.c, metaPrint, l.guard.was.String()), setMeta(w.c, metaFilterBlocks, int64(w.filter.blocks())), l.guard.check())
+		setMeta(w.c, metaWaitRule, int64(waitRule)), setMeta(w.c, metaPrint, l.guard.was.String()), setMeta(w.c, metaFilterBlocks, int64(w.filter.blocks())), l.guard.check())
 }
 
 func (w *legacySumsWriter) add(v *task.Invocation) error {
@@ -213,6 +213,9 @@ func OpenLegacySums(path string, l *Legacy) (s *LegacySums, err error) {
 	if print, err := metaText(ctx, c, metaPrint); err != nil || print != l.guard.was.String() {
 		return nil, errors.Join(fmt.Errorf("%s is of another state of %s", path, l.path), err)
 	}
+	if rule, err := metaInt(ctx, c, metaWaitRule); err != nil || rule != waitRule {
+		return nil, errors.Join(fmt.Errorf("%s counts waits as an older version did", path), err)
+	}
 	blocks, err := metaInt(ctx, c, metaFilterBlocks)
 	if err != nil || blocks < 1 || blocks > legacyFilterBytes/filterBlockBytes {
 		return nil, &DamagedError{path, errors.Join(errFilter, err)}
@@ -231,7 +234,7 @@ func (s *LegacySums) MayContain(id string) bool { return s.filter.has(task.HashI
 func (s *LegacySums) Bytes() int64 { return int64(len(s.filter.words)) * 8 }
 
 // Rollups calls fn for the rollups of a range, by hours or by days. After an
-// error some may have been handed over.
+// error some may have been handed over; none after ErrFolded.
 func (s *LegacySums) Rollups(ctx context.Context, p *Pool, q RollupQuery, fn func(RollupPart) error) (err error) {
 	if q.Width != rollup.Hour && q.Width != rollup.Day {
 		return fmt.Errorf("there are no rollups of width %d", q.Width)
@@ -243,6 +246,15 @@ func (s *LegacySums) Rollups(ctx context.Context, p *Pool, q RollupQuery, fn fun
 	defer func() { p.release(conn, err) }()
 	if err = conn.begin(); err != nil {
 		return err
+	}
+	if q.Name != "" {
+		id, most, err := nameID(ctx, conn.c, conn.schema(s.path), q.Name)
+		if err == nil && most > maxRollupNames && (id == 0 || id > maxRollupNames) {
+			err = ErrFolded
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return readRollups(ctx, conn.c, conn.schema(s.path), q, q.Width, onlyAdded(fn))
 }

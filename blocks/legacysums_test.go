@@ -57,6 +57,27 @@ func TestLegacySumsDifferential(t *testing.T) {
 				t.Fatalf("seed %d: %d rollups, want %d", seed, got.Len(), want.Len())
 			}
 		}
+		if seed == 0 { // names that it does not count apart are to be counted by rows
+			damage(t, path, "INSERT INTO task_name (id, name) VALUES (10001, 'one of many')")
+			if err := WriteChecksum(path, dir); err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range map[string]error{"one of many": ErrFolded, "not there": ErrFolded, truth[0].TaskName: nil} {
+				err := s.Rollups(ctx, NewPool(PoolOptions{Conns: 1}), RollupQuery{To: task.MaxMicros, Width: rollup.Hour, Name: name}, func(RollupPart) error { return nil })
+				if !errors.Is(err, want) {
+					t.Fatalf("rollups of %q: %v, want %v", name, err, want)
+				}
+			}
+		}
+		if seed == 0 { // of an older version
+			damage(t, path, "DELETE FROM meta WHERE key = 'wait_rule'")
+			if err := WriteChecksum(path, dir); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := OpenLegacySums(path, l); err == nil {
+				t.Fatal("rollups that count waits by the first rule are taken")
+			}
+		}
 		if err := s.Remove(ctx, pool); err != nil || listing(t, dir) != "" {
 			t.Fatalf("%v; left: %s", err, listing(t, dir))
 		}

@@ -36,6 +36,8 @@ type Live struct {
 	// what the file was when it was opened.
 	readOnly bool
 	named    bool // it has runs of names; else an index (version 2)
+	// firstWaits: its rollups count waits by the first rule (waitrule.go).
+	firstWaits bool
 
 	// writer and reader hold the one connection of their kind while nobody
 	// uses it; they are closed by taking it out for good.

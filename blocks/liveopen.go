@@ -14,8 +14,13 @@ import (
 // CreateLive creates the file of a day in dir and opens it. It is an error if
 // anything has that name; a crash leaves nothing but a .tmp file.
 func CreateLive(dir string, day task.Day, seq int) (*Live, error) {
+	return CreateOverlay(dir, day, seq, nil)
+}
+
+// CreateOverlay is CreateLive over the day's sealed file, if it has one.
+func CreateOverlay(dir string, day task.Day, seq int, s *Sealed) (*Live, error) {
 	path := filepath.Join(dir, liveName(day, seq))
-	if err := createFile(path, liveSchema(day, seq)); err != nil {
+	if err := createFile(path, liveSchema(day, seq)+insertWaitRule(s)); err != nil {
 		return nil, fmt.Errorf("creating a live file: %w", err)
 	}
 	return OpenLive(path)
@@ -23,7 +28,7 @@ func CreateLive(dir string, day task.Day, seq int) (*Live, error) {
 
 // liveSchema fills a new live file.
 func liveSchema(day task.Day, seq int) string {
-	return tables + gapTable + rollupTable(liveRollupOrder) + liveTables + nameTables + rowIndexes + stateRows() + viewSQL(day) +
+	return tables + gapTable + liveRollups + liveTables + nameTables + rowIndexes + stateRows() + viewSQL(day) +
 		fmt.Sprintf("INSERT INTO meta (key, value) VALUES ('%s', '%s'), ('%s', %d), ('%s', '%s'), ('%s', %d);",
 			metaKind, kindLive, metaFormat, FormatVersion, metaDay, day, metaSeq, seq)
 }
@@ -116,6 +121,11 @@ func (l *Live) load(c *conn) (w *liveWriter, err error) {
 	if err := checkMeta(ctx, c, l.path, kindLive, l.day); err != nil {
 		return nil, err
 	}
+	rule, err := metaInt(ctx, c, metaWaitRule)
+	if err != nil {
+		return nil, err
+	}
+	l.firstWaits = rule < waitRule
 	w = &liveWriter{l: l, c: c, rows: newRowInserter()}
 	s := &liveState{}
 	if s.cuts, err = loadCuts(ctx, c, "main"); err != nil {

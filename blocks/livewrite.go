@@ -166,7 +166,7 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 		if err != nil {
 			return nil, err
 		}
-		w.rollups.add(&v, name, 1)
+		w.rollups.add(Counted(&v, w.l.firstWaits), name, 1)
 		here[v.TaskID] = true
 	}
 	moved, err := w.deleteRows(ctx, gone)
@@ -182,10 +182,10 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	}
 	w.named = w.named[:0]
 	for i := range rows {
-		w.named = append(w.named, entryOf(rows[i].name, rows[i].at.At-w.l.day.Start()))
+		w.named = append(w.named, entryOf(rows[i].name, tickOf(rows[i].at.At-w.l.day.Start())))
 		entries = append(entries, entry{rows[i].at.Hash, rows[i].key})
 		w.l.filter.add(rows[i].at.Hash)
-		w.rollups.add(rows[i].inv, rows[i].name, 0)
+		w.rollups.add(Counted(rows[i].inv, w.l.firstWaits), rows[i].name, 0)
 	}
 	slices.SortFunc(entries, entry.compare)
 	ids, err := w.ids.with(ctx, w.c, entries)
@@ -289,7 +289,7 @@ func (w *liveWriter) note(ctx context.Context, b *Batch, here map[string]bool, n
 			if err != nil {
 				return err
 			}
-			w.rollups.add(old, name, 1)
+			w.rollups.add(Counted(old, w.l.firstWaits), name, 1)
 		}
 	}
 	if len(fresh) > 0 {

@@ -14,8 +14,8 @@ const (
 	// queries end with their page.
 	nameBatchFirst = 64
 	nameBatch      = 256
-	// A microsecond of more rows of a name than that is read by key: what was
-	// given up over a midnight is all of one time.
+	// A tick of more rows of a name than that is read by key: what was given up
+	// over a midnight is all of one time.
 	denseRows = 64
 )
 
@@ -46,7 +46,7 @@ type namedRows struct {
 
 // openName starts an arm by name.
 func (f *fileRows) openName(ctx context.Context, a *arm, rest conds, keys span, mask string, n int) (*namedRows, error) {
-	times, err := openNameTimes(ctx, f.c, f.schema, a.name, keys.low>>slotBits, (keys.high-1)>>slotBits+1, f.oldest)
+	times, err := openNameTimes(ctx, f.c, f.schema, a.name, tickOfKey(keys.low), tickOfKey(keys.high-1)+1, f.oldest)
 	return &namedRows{f: f, arm: a, rest: rest, keys: keys, mask: mask, n: n, times: times, size: nameBatchFirst}, err
 }
 
@@ -111,18 +111,18 @@ func (r *namedRows) read(ctx context.Context) (bool, error) {
 		if !ok {
 			return false, errRow
 		}
-		if len(r.group) > 0 && r.group[0][0].(int64)>>slotBits != key>>slotBits {
+		if len(r.group) > 0 && tickOfKey(r.group[0][0].(int64)) != tickOfKey(key) {
 			r.ahead, r.held = row, true
 			r.turn()
 			return true, nil
 		}
 		if len(r.group) == 0 {
-			if err := r.follow(key >> slotBits); err != nil {
+			if err := r.follow(tickOfKey(key)); err != nil {
 				return false, err
 			}
 		}
 		if r.group = append(r.group, row); len(r.group) > denseRows {
-			return true, r.crowd(ctx, key>>slotBits)
+			return true, r.crowd(ctx, tickOfKey(key))
 		}
 	}
 }
@@ -171,7 +171,8 @@ func (r *namedRows) crowd(ctx context.Context, at int64) error {
 	if err := r.end(&r.rows); err != nil {
 		return err
 	}
-	one := span{max(r.keys.low, at<<slotBits), min(r.keys.high, (at+1)<<slotBits)}
+	const shift = slotBits + tickShift
+	one := span{max(r.keys.low, at<<shift), min(r.keys.high, (at+1)<<shift)}
 	byTime := arm{index: byKey, conds: r.arm.conds}
 	text, args := byTime.text(r.f.schema, r.mask, r.rest, one, r.f.oldest, r.n)
 	var err error
@@ -204,5 +205,5 @@ func (a *arm) ofTimes(schema, mask string, rest conds, keys span, n int) (string
 		readColumns, schema, joins(schema), strings.Join(all.text, " AND "), n), all.args
 }
 
-// ofTime are the keys of a time of the list, in a range of keys.
-var ofTime = fmt.Sprintf("i.key >= max(json_each.value << %d, ?) AND i.key < min((json_each.value + 1) << %[1]d, ?)", slotBits)
+// ofTime are the keys of a tick of the list, in a range of keys.
+var ofTime = fmt.Sprintf("i.key >= max(json_each.value << %d, ?) AND i.key < min((json_each.value + 1) << %[1]d, ?)", slotBits+tickShift)

@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// The rows of a task are found through pages of (name, time) entries, ascending.
-// An entry takes three to four bytes; one of an ordinary index on the name took
+// The rows of a task are found through pages of (name, tick) entries, ascending.
+// An entry takes two to three bytes; one of an ordinary index on the name took
 // 25 in a live file and 10 in a sealed one, and a fifth of the CPU of a cut
-// (docs/adr/0016-name-runs.md). The time leads to the rows of a microsecond,
+// (docs/adr/0016-name-runs.md). The tick leads to the rows of a millisecond,
 // and the row says whether it is of the name: entries outlive their rows.
 
 const (
@@ -16,20 +16,28 @@ const (
 	nameHeadBytes = 8
 	// namePageBytes is what a page has at most: a row of that fits a database page.
 	namePageBytes = 4032
+	// A tick is 1024 microseconds. Finer ones would take a byte and a half more.
+	tickShift = 10
+	tickBits  = timeBits - tickShift
+	dayTicks  = dayMicros >> tickShift
 	// nameTop is the greatest name that is told apart; those beyond share it.
-	nameTop = 1<<(64-timeBits) - 1
+	nameTop = 1<<(64-tickBits) - 1
 )
 
-// nameEntry says that a row of a name may be at a time of the day: the name's id
-// in task_name, 0 for none, above timeBits of microseconds.
+// nameEntry says that rows of a name may be in a tick of the day: the name's id
+// in task_name, 0 for none, above tickBits.
 type nameEntry uint64
 
-func entryOf(name, time int64) nameEntry {
-	return nameEntry(min(name, nameTop)<<timeBits | time)
+func entryOf(name, tick int64) nameEntry {
+	return nameEntry(min(name, nameTop)<<tickBits | tick)
 }
 
-func (e nameEntry) name() int64 { return int64(e >> timeBits) }
-func (e nameEntry) time() int64 { return int64(e & (1<<timeBits - 1)) }
+// tickOf is the tick of a time of the day in microseconds, tickOfKey that of a key.
+func tickOf(micros int64) int64 { return micros >> tickShift }
+func tickOfKey(key int64) int64 { return key >> (slotBits + tickShift) }
+
+func (e nameEntry) name() int64 { return int64(e >> tickBits) }
+func (e nameEntry) tick() int64 { return int64(e & (1<<tickBits - 1)) }
 
 var errNamePage = fmt.Errorf("a page of names: %w", errRow)
 
@@ -57,7 +65,7 @@ func appendNames(dst []nameEntry, page []byte) ([]nameEntry, error) {
 		return dst, err
 	}
 	for b := page[nameHeadBytes:]; ; {
-		if e.time() >= dayMicros {
+		if e.tick() >= dayTicks {
 			return dst, errNamePage
 		}
 		if dst = append(dst, e); len(b) == 0 {

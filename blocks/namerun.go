@@ -21,7 +21,7 @@ type nameRun struct {
 	run, level int64
 	page       int64 // its pages have consecutive ids from this one on
 	pages      int64
-	low, high  int64 // low <= time of day < high, of all its entries
+	low, high  int64 // low <= tick < high, of all its entries
 }
 
 // nameWriter writes the runs of a file. The methods of a nil one do nothing: it
@@ -38,12 +38,12 @@ func loadNameWriter(ctx context.Context, c *conn) (*nameWriter, error) {
 		return nil, err
 	}
 	w := &nameWriter{}
-	w.runs, err = loadNameRuns(ctx, c, "main", 0, dayMicros)
+	w.runs, err = loadNameRuns(ctx, c, "main", 0, dayTicks)
 	w.saved = w.runs
 	return w, err
 }
 
-// loadNameRuns reads the runs that have entries in a range of times, oldest run
+// loadNameRuns reads the runs that have entries in a range of ticks, oldest run
 // first.
 func loadNameRuns(ctx context.Context, c *conn, schema string, low, high int64) (runs []nameRun, err error) {
 	err = c.each(ctx, 6, func(vals []driver.Value) error {
@@ -55,7 +55,7 @@ func loadNameRuns(ctx context.Context, c *conn, schema string, low, high int64) 
 			}
 			*to = n
 		}
-		if r.run < 1 || r.run > 1<<48 || r.level < 0 || r.level > 64 || r.pages < 1 || r.pages > 1<<32 || r.page < 1 || r.page > 1<<48 || r.low < 0 || r.low >= r.high || r.high > dayMicros {
+		if r.run < 1 || r.run > 1<<48 || r.level < 0 || r.level > 64 || r.pages < 1 || r.pages > 1<<32 || r.page < 1 || r.page > 1<<48 || r.low < 0 || r.low >= r.high || r.high > dayTicks {
 			return errNameRun
 		}
 		runs = append(runs, r)
@@ -139,7 +139,7 @@ func (w *nameWriter) begin(c *conn, level int64) *nameRunBuilder {
 	if n := len(w.runs); n > 0 {
 		run = w.runs[n-1].run + 1
 	}
-	return &nameRunBuilder{c: c, r: nameRun{run: run, level: level, page: w.nextPage(), low: dayMicros}}
+	return &nameRunBuilder{c: c, r: nameRun{run: run, level: level, page: w.nextPage(), low: dayTicks}}
 }
 
 // end writes a run in place of the newest ones.
@@ -187,7 +187,7 @@ func (b *nameRunBuilder) add(e nameEntry) error {
 	}
 	b.data = appendName(b.data, b.last, e)
 	b.last = e
-	b.r.low, b.r.high = min(b.r.low, e.time()), max(b.r.high, e.time()+1)
+	b.r.low, b.r.high = min(b.r.low, e.tick()), max(b.r.high, e.tick()+1)
 	return nil
 }
 

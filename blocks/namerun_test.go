@@ -31,9 +31,9 @@ func TestNameRunsAgainstModel(t *testing.T) {
 	w := &nameWriter{}
 	for cut := range 300 {
 		entries := make([]nameEntry, r.IntN(60)*r.IntN(60))
-		from := r.Int64N(dayMicros)
+		from := r.Int64N(dayTicks)
 		for i := range entries {
-			name, at := r.Int64N(3), min(from+r.Int64N(1<<r.IntN(37)), dayMicros-1)
+			name, at := r.Int64N(3), min(from+r.Int64N(1<<r.IntN(27)), dayTicks-1)
 			switch r.IntN(50) {
 			case 0, 1, 2, 3, 4, 5:
 				name = r.Int64N(1 << r.IntN(9))
@@ -62,7 +62,7 @@ func TestNameRunsAgainstModel(t *testing.T) {
 		}
 		w.commit()
 		for _, e := range entries {
-			model[e.name()] = append(model[e.name()], e.time())
+			model[e.name()] = append(model[e.name()], e.tick())
 		}
 	}
 	again, err := loadNameWriter(ctx, c)
@@ -80,13 +80,13 @@ func TestNameRunsAgainstModel(t *testing.T) {
 		slices.Sort(times)
 		times = slices.Compact(times)
 		for n := range 8 {
-			low, high := int64(0), int64(dayMicros)
+			low, high := int64(0), int64(dayTicks)
 			switch {
 			case n > 3 && len(times) > 0: // at entries themselves
 				low = times[r.IntN(len(times))]
 				high = times[r.IntN(len(times))] + int64(n%2)
 			case n > 1:
-				low, high = r.Int64N(dayMicros), r.Int64N(dayMicros)
+				low, high = r.Int64N(dayTicks), r.Int64N(dayTicks)
 			}
 			var want []int64
 			for _, at := range times {
@@ -138,7 +138,7 @@ func TestMissingNames(t *testing.T) {
 		"a run":     {"DELETE FROM name_run", "pages of names"},
 		"all":       {"DELETE FROM name_run; DELETE FROM name_page", "pages of names"},
 		"the table": {"DROP TABLE name_run", "as another one"},
-		"its times": {"UPDATE name_run SET low = low + 5000000", "times from"},
+		"its times": {"UPDATE name_run SET low = low + 5000", "times from"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -199,7 +199,7 @@ func FuzzNamePage(f *testing.F) {
 		var again []byte
 		last := nameEntry(0)
 		for i, e := range entries {
-			if i > 0 && e <= last || e.time() >= dayMicros {
+			if i > 0 && e <= last || e.tick() >= dayTicks {
 				t.Fatalf("%d behind %d", e, last)
 			}
 			again = appendName(again, last, e)

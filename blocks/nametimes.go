@@ -26,7 +26,7 @@ type nameTimes struct {
 
 // openNameTimes begins a walk. Runs are opened when it comes to them.
 func openNameTimes(ctx context.Context, c *conn, schema string, name, low, high int64, oldest bool) (*nameTimes, error) {
-	t := &nameTimes{c: c, schema: schema, name: name, low: max(low, 0), high: min(high, dayMicros), oldest: oldest}
+	t := &nameTimes{c: c, schema: schema, name: name, low: max(low, 0), high: min(high, dayTicks), oldest: oldest}
 	if t.low >= t.high {
 		return t, nil
 	}
@@ -189,7 +189,7 @@ func (t *nameTimes) advance(ctx context.Context, k *nameCursor) error {
 		from, _ := slices.BinarySearch(t.page, t.first())
 		to, _ := slices.BinarySearch(t.page, t.lastEntry()+1)
 		for _, e := range t.page[from:to] {
-			k.times = append(k.times, e.time())
+			k.times = append(k.times, e.tick())
 		}
 		if t.oldest {
 			k.done = to < len(t.page)

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"math"
 
 	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
@@ -92,6 +93,19 @@ func (v *View) dayRollups(ctx context.Context, d DayFiles, bare bool, q RollupQu
 	if err = s.begin(); err != nil {
 		return nil, err
 	}
+	if q.Name != "" {
+		if folded, err := foldedName(ctx, s, d, q.Name); folded || err != nil {
+			if err == nil && d.Live != nil {
+				if cuts, err = loadCuts(ctx, s.c, s.schema(d.Live.Path())); err != nil {
+					err = blame(ctx, d.Live.Path(), err)
+				}
+			}
+			if err == nil {
+				err = v.countNamed(ctx, s, d, q, fn)
+			}
+			return cuts, err
+		}
+	}
 	whole := q.Whole && q.From <= d.Day.Start() && q.To >= d.Day.End()
 	if d.Live != nil {
 		schema := s.schema(d.Live.Path())
@@ -99,7 +113,7 @@ func (v *View) dayRollups(ctx context.Context, d DayFiles, bare bool, q RollupQu
 		switch {
 		case err != nil:
 		case bare:
-			err = countRows(ctx, s.c, schema, d.Day, q, fn)
+			err = countRows(ctx, s.c, schema, d, q, fn)
 		default:
 			err = readRollups(ctx, s.c, schema, q, q.Width, fn)
 		}
@@ -132,21 +146,26 @@ func onlyAdded(fn func(RollupPart) error) func(RollupPart) error {
 
 // countRows calls fn for the rollups of the rows of a live file. Its stored ones
 // tell what is gone of both files of its day, which cannot be taken out of one.
-func countRows(ctx context.Context, c *conn, schema string, day task.Day, q RollupQuery, fn func(RollupPart) error) error {
+func countRows(ctx context.Context, c *conn, schema string, d DayFiles, q RollupQuery, fn func(RollupPart) error) error {
 	set := rollup.NewSet(q.Width, rollup.DefaultLimits)
 	err := c.each(ctx, columnCount, func(vals []driver.Value) error {
 		var v task.Invocation
-		if _, _, _, err := decodeRow(vals, day, &v); err != nil {
+		if _, _, _, err := decodeRow(vals, d.Day, &v); err != nil {
 			return err
 		}
 		if at := v.RowTime(); at >= q.From && at < q.To && (q.Name == "" || v.TaskName == q.Name) {
-			set.Add(&v)
+			set.Add(Counted(&v, d.FirstWaitRule()))
 		}
 		return nil
 	}, "SELECT "+readColumns+" FROM "+schema+".invocation AS i"+joins(schema))
 	if err != nil {
 		return err
 	}
+	return eachRollup(set, max(q.From, d.Day.Start()), fn)
+}
+
+// eachRollup calls fn for all that a set holds.
+func eachRollup(set *rollup.Set, at int64, fn func(RollupPart) error) error {
 	for k, r := range set.All() {
 		if err := fn(RollupPart{Name: k.Name, At: k.Bucket, Data: r.AppendBinary(nil)}); err != nil {
 			return err
@@ -155,8 +174,54 @@ func countRows(ctx context.Context, c *conn, schema string, day task.Day, q Roll
 	if set.Rest().Empty() {
 		return nil
 	}
-	return fn(RollupPart{Name: rollup.Other, At: max(q.From, day.Start()), Data: set.Rest().AppendBinary(nil)})
+	return fn(RollupPart{Name: rollup.Other, At: at, Data: set.Rest().AppendBinary(nil)})
 }
+
+// foldedName reports whether a file of a day counts a name together with others.
+func foldedName(ctx context.Context, s *session, d DayFiles, name string) (bool, error) {
+	for _, a := range d.attachments() {
+		id, _, err := nameID(ctx, s.c, s.schema(a.path), name)
+		if err != nil || id > maxRollupNames {
+			return id > maxRollupNames, blame(ctx, a.path, err)
+		}
+	}
+	return false, nil
+}
+
+// nameID is the id of a task name in an attached file, 0 if it has none, and the
+// greatest id there.
+func nameID(ctx context.Context, c *conn, schema, name string) (id, most int64, err error) {
+	var vals [2]driver.Value
+	_, err = c.queryRow(ctx, vals[:], "SELECT (SELECT id FROM "+schema+".task_name WHERE name = ?), (SELECT max(id) FROM "+schema+".task_name)", name)
+	id, _ = vals[0].(int64)
+	most, _ = vals[1].(int64)
+	return id, most, err
+}
+
+// countNamed calls fn for the rollups of the rows of one name: of all rows of
+// the day that are shown, so that nothing is gone.
+func (v *View) countNamed(ctx context.Context, s *session, d DayFiles, q RollupQuery, fn func(RollupPart) error) error {
+	set := rollup.NewSet(q.Width, rollup.DefaultLimits)
+	w := newWalk(v, Select{Filter: &task.Filter{TaskNames: []string{q.Name}, From: q.From, To: q.To}, Oldest: true})
+	w.left = math.MaxInt
+	for ended := false; !ended; {
+		var err error
+		w.rows, w.size, w.want = w.rows[:0], 0, fillRows
+		if ended, err = w.readOn(ctx, s, d); err != nil {
+			return err
+		}
+		for i := range w.rows {
+			if x := &w.rows[i]; x.TaskName == q.Name { // it may end in *
+				set.Add(Counted(x, d.FirstWaitRule()))
+			}
+		}
+	}
+	return eachRollup(set, max(q.From, d.Day.Start()), fn)
+}
+
+// ErrFolded is returned for a name that is counted together with others: its
+// rows are to be counted.
+var ErrFolded = errors.New("more task names than are counted apart")
 
 // readRollups reads one attached file. Name ids are few, so that the walk over
 // the primary key is short whether one name or all are asked for.

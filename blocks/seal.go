@@ -199,7 +199,7 @@ func (b *builder) close() error {
 
 // write fills the tables.
 func (b *builder) write(ctx context.Context) error {
-	if err := b.out.script(tables + gapTable + rollupTable(sealedRollupOrder) + sealedTables + nameTables + stateRows() + viewSQL(b.in.Day)); err != nil {
+	if err := b.out.script(tables + gapTable + sealedRollups + sealedTables + nameTables + stateRows() + viewSQL(b.in.Day)); err != nil {
 		return err
 	}
 	if err := b.merge(ctx); err != nil {
@@ -252,7 +252,7 @@ func (b *builder) meta() error {
 		{metaGeneration, int64(b.in.Generation)}, {metaRows, b.count}, {metaOldest, oldest}, {metaNewest, newest},
 		{metaFilterBlocks, int64(b.filter.blocks())}, {metaIDPages, int64(b.idPages.pages)},
 		{metaIDKeyBytes, int64(b.idPages.keyBytes)}, {metaSealedAt, b.in.At.UTC().Format(time.RFC3339)},
-		{metaSealedBy, b.in.By}, {metaVersion, b.in.Version},
+		{metaSealedBy, b.in.By}, {metaVersion, b.in.Version}, {metaWaitRule, int64(waitRule)},
 	} {
 		if err := setMeta(b.out, m.key, m.value); err != nil {
 			return err

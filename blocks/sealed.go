@@ -24,6 +24,7 @@ type Sealed struct {
 	filterBlocks int
 	ids          sealedIDs
 	named        bool // it has a run of names; else an index (versions 1 and 2)
+	firstWaits   bool // its rollups count waits by the first rule (waitrule.go)
 	filter       atomic.Pointer[bloom]
 	bytes        int64
 }
@@ -130,13 +131,13 @@ func (s *Sealed) load(ctx context.Context, c *conn) error {
 	if err := checkMeta(ctx, c, s.path, kindSealed, day); err != nil {
 		return err
 	}
-	var generation, blocks, idPages, keyBytes int64
+	var generation, blocks, idPages, keyBytes, rule int64
 	for _, m := range []struct {
 		key string
 		to  *int64
 	}{
 		{metaGeneration, &generation}, {metaRows, &s.info.Rows}, {metaOldest, &s.info.Oldest},
-		{metaNewest, &s.info.Newest}, {metaFilterBlocks, &blocks}, {metaIDPages, &idPages}, {metaIDKeyBytes, &keyBytes},
+		{metaNewest, &s.info.Newest}, {metaFilterBlocks, &blocks}, {metaIDPages, &idPages}, {metaIDKeyBytes, &keyBytes}, {metaWaitRule, &rule},
 	} {
 		if *m.to, err = metaInt(ctx, c, m.key); err != nil {
 			return err
@@ -153,6 +154,7 @@ func (s *Sealed) load(ctx context.Context, c *conn) error {
 	if s.named, err = hasTable(ctx, c, "main", "name_run"); err != nil {
 		return err
 	}
+	s.firstWaits = rule < waitRule
 	s.ids = sealedIDs{int(idPages), int(keyBytes)}
 	s.info.Generation, s.filterBlocks, s.bytes = int(generation), int(blocks), allocated(fi)
 	if s.file, err = loadSealedMeta(ctx, c); err == nil {

@@ -22,7 +22,7 @@ const (
 	idRestBits = 14
 	// idPageBytes is what a page has on average; some are fuller by chance, and
 	// should still fit a database page.
-	idPageBytes = 3650
+	idPageBytes = 3750
 	// idCrowd is how many rows may have the same first bytes of their key.
 	idCrowd = 64
 )

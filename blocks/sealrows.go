@@ -233,7 +233,7 @@ func (b *builder) copy(ctx context.Context, from *sealSource, row *sealRow) erro
 		}
 		args[col].Value = orNull(id)
 		if i == 0 {
-			if err := b.names.add(entry{uint64(min(id, nameTop)), row.at.At - b.in.Day.Start()}); err != nil {
+			if err := b.names.add(entry{uint64(min(id, nameTop)), tickOf(row.at.At - b.in.Day.Start())}); err != nil {
 				return err
 			}
 		}

@@ -194,6 +194,11 @@ func (w *walk) read(ctx context.Context, s *session, d DayFiles) (ended bool, er
 	if err := s.begin(); err != nil {
 		return false, err
 	}
+	return w.readOn(ctx, s, d)
+}
+
+// readOn is read in the transaction that is open.
+func (w *walk) readOn(ctx context.Context, s *session, d DayFiles) (ended bool, err error) {
 	var files []*fileRows
 	defer func() {
 		for _, f := range files {

@@ -61,6 +61,8 @@ type Head interface {
 	// LogFloor makes a raised retention floor durable; Floor tells it.
 	LogFloor(day task.Day) error
 	Floor() task.Day
+	// LogDeleted makes durable that rows from before a day are deleted.
+	LogDeleted(before task.Day) error
 }
 
 // Options configure Open.
@@ -252,9 +254,9 @@ func (c *Compactor) live(d task.Day) (*blocks.Live, error) {
 		return x.live, nil
 	}
 	c.nextSeq++
-	seq := c.nextSeq
+	seq, sealed := c.nextSeq, x.sealed
 	c.mu.Unlock()
-	l, err := blocks.CreateLive(c.dirs.live, d, seq)
+	l, err := blocks.CreateOverlay(c.dirs.live, d, seq, sealed)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,11 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 			fault.Point("retain.done")
 		}
 	}()
-	for _, d := range planRetention(now, days, floor) {
+	days = planRetention(now, days, floor)
+	if len(days) > 0 {
+		c.noteDeleted(h, days[len(days)-1])
+	}
+	for _, d := range days {
 		took, err := c.expire(ctx, d)
 		if err != nil {
 			errs = append(errs, err)
@@ -58,6 +62,14 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 		level.Info(c.logger).Log("msg", "deleted day", "day", d, "cause", "age", "took", took)
 	}
 	return n, errors.Join(errs...)
+}
+
+// noteDeleted notes in the log that a day is deleted, which coverage tells. On
+// a full disk it is known until the end of the process.
+func (c *Compactor) noteDeleted(h Head, d task.Day) {
+	if err := h.LogDeleted(d + 1); err != nil {
+		level.Warn(c.logger).Log("msg", "that a day is deleted is not in the log", "day", d, "err", err)
+	}
 }
 
 // expire takes a day out of the catalog, waits for its readers, and deletes

@@ -220,6 +220,7 @@ func (c *Compactor) deleteVictim(ctx context.Context, h Head, v victim, cause st
 	if err := h.LogFloor(v.day + 1); err != nil {
 		level.Warn(c.logger).Log("msg", "the retention floor is not in the log", "err", err)
 	}
+	c.noteDeleted(h, v.day)
 	took, err := c.expire(ctx, v.day)
 	if err != nil {
 		return err

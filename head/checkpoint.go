@@ -11,7 +11,7 @@ import (
 func (h *Head) Checkpoint() error {
 	return h.log.Checkpoint(func(emit func([]byte) error) error {
 		h.mu.RLock()
-		state := encodeState(h.nextCut, h.floor)
+		state := encodeState(h.nextCut, h.floor, h.gone)
 		h.mu.RUnlock()
 		if err := emit(state); err != nil {
 			return err
@@ -42,15 +42,22 @@ func (h *Head) SetFloor(day task.Day) {
 }
 
 // LogFloor raises the floor and makes it durable, before anything is deleted.
-func (h *Head) LogFloor(day task.Day) error {
+func (h *Head) LogFloor(day task.Day) error { return h.logState(day, never) }
+
+// LogDeleted makes durable that rows from before a day are deleted, before they
+// are. The floor does not say that there were any.
+func (h *Head) LogDeleted(before task.Day) error { return h.logState(never, before) }
+
+// logState raises floor and gone, and logs them if that is news.
+func (h *Head) logState(floor, gone task.Day) error {
 	h.mu.Lock()
-	h.floor = max(h.floor, day)
-	if h.floor <= h.loggedFloor {
+	h.floor, h.gone = max(h.floor, floor), max(h.gone, gone)
+	if h.floor <= h.loggedFloor && h.gone <= h.loggedGone {
 		h.mu.Unlock()
 		return nil
 	}
-	day = h.floor
-	ticket := h.log.Enqueue(encodeState(h.nextCut, day))
+	floor, gone = h.floor, h.gone
+	ticket := h.log.Enqueue(encodeState(h.nextCut, floor, gone))
 	h.mu.Unlock()
 	if err := h.log.Wait(ticket); err != nil {
 		return err
@@ -60,7 +67,7 @@ func (h *Head) LogFloor(day task.Day) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.loggedFloor = max(h.loggedFloor, day)
+	h.loggedFloor, h.loggedGone = max(h.loggedFloor, floor), max(h.loggedGone, gone)
 	return nil
 }
 
@@ -69,4 +76,11 @@ func (h *Head) Floor() task.Day {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.floor
+}
+
+// Deleted is the day before which rows have been deleted, if any have.
+func (h *Head) Deleted() (before task.Day, some bool) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.gone, h.gone > never
 }

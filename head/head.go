@@ -38,7 +38,9 @@ type Head struct {
 	gen         uint64 // counts what has left the head for a file
 	nextCut     uint64
 	floor       task.Day
-	loggedFloor task.Day            // what of it is durable
+	gone        task.Day // rows of days before this one have been deleted; never if none have
+	loggedFloor task.Day // what of floor and gone is durable
+	loggedGone  task.Day
 	gaps        task.GapSet         // that are in no file yet
 	drops       task.Gap            // of the overflow policy, the newest
 	dropsSince  int64               // the first drop of it
@@ -64,9 +66,13 @@ type entry struct {
 	prev, next *entry
 }
 
+// never is a day far before all others.
+const never task.Day = -1 << 30
+
 // New makes a Head over a log. Replay the log before anything else.
 func New(log *wal.Log, o Options) *Head {
-	return &Head{opts: o, log: log, byID: map[string]*entry{}, stored: map[*entry]struct{}{}, active: map[*Cut]struct{}{}, nextCut: 1, floor: -1 << 30, loggedFloor: -1 << 30}
+	return &Head{opts: o, log: log, byID: map[string]*entry{}, stored: map[*entry]struct{}{}, active: map[*Cut]struct{}{}, nextCut: 1,
+		floor: never, gone: never, loggedFloor: never, loggedGone: never}
 }
 
 // Base is what is stored of an id that is new to the head.

@@ -336,7 +336,8 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add(encodeCut(7, 20_000, []string{"22c5a64c-6072-4dac-8c85-17988df61611", "text"}))
 	f.Add(encodeDrop([]string{"a", "b"}))
 	f.Add(encodeGap(task.Gap{Source: "head", Cause: "dropped", From: 1, To: 2, Count: 3}))
-	f.Add(encodeState(9, -1))
+	f.Add(encodeState(9, -1, never))
+	f.Add(encodeState(9, 20_000, 19_999))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rec, err := decodeRecord(b)
 		if err != nil {
@@ -346,6 +347,12 @@ func FuzzDecodeRecord(f *testing.F) {
 			again, err := decodeRecord(encodeCut(rec.cut, rec.day, rec.ids))
 			if err != nil || fmt.Sprint(again.ids) != fmt.Sprint(rec.ids) {
 				t.Fatal("a cut record does not come back")
+			}
+		}
+		if rec.kind == kindState && rec.gone >= never {
+			again, err := decodeRecord(encodeState(rec.cut, rec.day, rec.gone))
+			if err != nil || again.cut != rec.cut || again.day != rec.day || again.gone != rec.gone {
+				t.Fatal("a state record does not come back")
 			}
 		}
 	})

@@ -56,8 +56,13 @@ func encodeGap(g task.Gap) []byte {
 	return dst
 }
 
-func encodeState(nextCut uint64, floor task.Day) []byte {
-	return binary.AppendVarint(binary.AppendUvarint([]byte{kindState}, nextCut), int64(floor))
+// encodeState leaves gone out as long as nothing has been deleted.
+func encodeState(nextCut uint64, floor, gone task.Day) []byte {
+	dst := binary.AppendVarint(binary.AppendUvarint([]byte{kindState}, nextCut), int64(floor))
+	if gone > never {
+		dst = binary.AppendVarint(dst, int64(gone))
+	}
+	return dst
 }
 
 // record is one decoded log record.
@@ -66,6 +71,7 @@ type record struct {
 	inv   task.Invocation
 	cut   uint64
 	day   task.Day // of a cut; the floor of a state
+	gone  task.Day // of a state
 	ids   []string
 	gap   task.Gap
 	bytes int
@@ -75,7 +81,7 @@ func decodeRecord(b []byte) (record, error) {
 	if len(b) == 0 {
 		return record{}, errRecord
 	}
-	r := record{kind: b[0], bytes: len(b)}
+	r := record{kind: b[0], bytes: len(b), gone: never}
 	d := decoder{b: b[1:]}
 	var err error
 	switch r.kind {
@@ -91,6 +97,9 @@ func decodeRecord(b []byte) (record, error) {
 		r.gap = task.Gap{Source: d.text(), Cause: d.text(), From: d.varint(), To: d.varint(), Count: d.varint()}
 	case kindState:
 		r.cut, r.day = d.uvarint(), task.Day(d.varint())
+		if len(d.b) > 0 {
+			r.gone = task.Day(d.varint())
+		}
 	default:
 		return r, fmt.Errorf("kind %q: %w", r.kind, errRecord)
 	}

@@ -74,6 +74,9 @@ func (h *Head) replayRecord(ctx context.Context, rec *record, r Replaying) error
 	case kindState:
 		h.CutSeen(rec.cut - 1)
 		h.SetFloor(rec.day)
+		h.mu.Lock()
+		h.gone = max(h.gone, rec.gone)
+		h.mu.Unlock()
 	}
 	return nil
 }

@@ -201,7 +201,7 @@ func (db *DB) latestIn(recs []Record) map[string]int64 {
 // knownTime is the time of the newest event of an id, stored or in the same
 // request; task.ErrNoTime if it is not known.
 func (db *DB) knownTime(ctx context.Context, id string, latest map[string]int64) (int64, error) {
-	known, err := db.Get(ctx, id)
+	known, _, err := db.get(ctx, id)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return 0, err
 	}
@@ -282,7 +282,7 @@ func (db *DB) resolve(ctx context.Context, invs []*task.Invocation) (map[string]
 		ids[i] = v.TaskID
 	}
 	missing, gen := db.head.Missing(ids)
-	bases, _, err := db.stored(ctx, missing)
+	bases, _, _, err := db.stored(ctx, missing)
 	if err == nil {
 		db.addLegacy(ctx, invs, bases)
 	}
@@ -306,7 +306,8 @@ func (db *DB) addLegacy(ctx context.Context, invs []*task.Invocation, bases map[
 		f.sums.noteNew(ids)
 		ids = append(ids, f.sums.noteNew(young)...)
 	}
-	for id, v := range db.legacyRows(ctx, ids, true) {
+	rows, _ := db.legacyRows(ctx, ids, true)
+	for id, v := range rows {
 		b := bases[id]
 		if b.Inv != nil {
 			v.Merge(b.Inv)
@@ -317,12 +318,13 @@ func (db *DB) addLegacy(ctx context.Context, invs []*task.Invocation, bases map[
 }
 
 // stored finds what is stored of ids, in days and in the parked file. Every id
-// is in bases; where lists the days that have a row.
-func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.Base, where map[string][]task.Day, err error) {
+// is in bases; where lists the days that have a row, unreadable the files that
+// could not be asked.
+func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.Base, where map[string][]task.Day, unreadable []string, err error) {
 	bases = make(map[string]head.Base, len(ids))
 	where = map[string][]task.Day{}
 	if len(ids) == 0 {
-		return bases, where, nil
+		return bases, where, nil, nil
 	}
 	view := db.catalog.View()
 	defer view.Release()
@@ -331,12 +333,12 @@ func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.B
 		_, err = view.Passing(nil) // a row that is overlooked would be there twice
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("looking up %d task_ids: %w", len(ids), err)
+		return nil, nil, nil, fmt.Errorf("looking up %d task_ids: %w", len(ids), err)
 	}
 	var parked map[string]task.Invocation
 	if p := db.compact.Parked(); p != nil {
 		if parked, err = p.Find(ctx, ids); err != nil {
-			return nil, nil, fmt.Errorf("looking up %d parked task_ids: %w", len(ids), err)
+			return nil, nil, nil, fmt.Errorf("looking up %d parked task_ids: %w", len(ids), err)
 		}
 	}
 	for _, id := range ids {
@@ -359,7 +361,7 @@ func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.B
 		}
 		bases[id] = b
 	}
-	return bases, where, nil
+	return bases, where, view.Unreadable(), nil
 }
 
 // promise makes room for a whole request, or refuses it.

@@ -83,11 +83,15 @@ type headState struct {
 	invs  []*task.Invocation
 	gaps  []task.Gap
 	floor task.Day
+	gone  task.Day // what was deleted is from before it, if some is
+	some  bool
 }
 
 func (db *DB) headState() headState {
 	db.tellLosses()
-	return headState{invs: db.head.Snapshot().Invs, gaps: db.head.Gaps(), floor: db.head.Floor()}
+	s := headState{invs: db.head.Snapshot().Invs, gaps: db.head.Gaps(), floor: db.head.Floor()}
+	s.gone, s.some = db.head.Deleted()
+	return s
 }
 
 // writeLog writes a log from which a head of that state is replayed.
@@ -100,6 +104,11 @@ func (s *headState) writeLog(ctx context.Context, dir string, o head.Options) (e
 	h := head.New(w.log, o)
 	if err := h.LogFloor(s.floor); err != nil {
 		return err
+	}
+	if s.some {
+		if err := h.LogDeleted(s.gone); err != nil {
+			return err
+		}
 	}
 	for _, g := range s.gaps {
 		h.AddGap(g)

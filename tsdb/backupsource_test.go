@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"daybook/tsdb/task"
 )
 
 // A backup is refused into that of another data directory, also when the two
@@ -174,6 +176,20 @@ func TestLegacyHandedOverUnreadable(t *testing.T) {
 	for _, name := range []string{"x.db", "here.db", "dangling.db"} {
 		if !strings.Contains(reasons, name) {
 			t.Errorf("%s is not named: %s", name, reasons)
+		}
+	}
+	// Every answer says that they are missing, in a tool, too.
+	ro, err := OpenReadOnly(testOptions(o.Dir, c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ro.Close()
+	for what, db := range map[string]*DB{"the daemon": db, "a tool": ro} {
+		for from, f := range map[string]task.Filter{"everything": {}, "today": {From: noon.Add(-time.Hour).UnixMicro()}} {
+			page, err := db.Select(context.Background(), Query{Filter: f, Limit: 1})
+			if got := fmt.Sprint(page.Coverage.Unreadable); err != nil || page.Coverage.Complete || got != "[dangling.db here.db x.db]" {
+				t.Errorf("%s covers %s: %v, without %s: %v", what, from, page.Coverage.Complete, got, err)
+			}
 		}
 	}
 }

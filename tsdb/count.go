@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
@@ -24,6 +25,13 @@ var CountBy = map[string]func(*task.Invocation) string{
 // maxGroups bounds what is counted apart; the rest is counted as rollup.Other.
 const maxGroups = 10_000
 
+// maxCells bounds what is counted apart in all points together.
+var maxCells = 200_000
+
+// maxSumNames is of how many names rollups are read one after the other; of
+// more, rows are counted.
+const maxSumNames = 50
+
 // CountQuery asks how many invocations match.
 type CountQuery struct {
 	task.Filter
@@ -37,7 +45,7 @@ type Count struct {
 	Total    int64
 	Groups   []GroupCount // the most frequent first; nil without By
 	Points   []CountPoint // in order, empty ones included; nil without Step
-	Complete bool         // false if the query's time ran out
+	Complete bool         // false if the query's time ran out, or memory to count everything apart
 	Coverage Coverage
 }
 
@@ -77,7 +85,7 @@ func (db *DB) Count(ctx context.Context, q CountQuery) (Count, error) {
 		return Count{}, err
 	}
 	out := t.answer()
-	out.Complete = err == nil
+	out.Complete = err == nil && !t.folded
 	out.Coverage = db.coverage(&q.Filter, unreadable)
 	return out, nil
 }
@@ -85,7 +93,7 @@ func (db *DB) Count(ctx context.Context, q CountQuery) (Count, error) {
 // countOnce adds to a tally what matches.
 func (db *DB) countOnce(ctx context.Context, q CountQuery, t *countTally) (unreadable []string, err error) {
 	if !q.rolls() {
-		return db.walk(ctx, Query{Filter: q.Filter, Text: q.Text}, 0, func(v *task.Invocation) (bool, error) {
+		return db.walk(ctx, Query{Filter: q.Filter, Text: q.Text}, anyOrder, func(v *task.Invocation) (bool, error) {
 			t.add(v)
 			return true, nil
 		})
@@ -94,25 +102,33 @@ func (db *DB) countOnce(ctx context.Context, q CountQuery, t *countTally) (unrea
 	if to == 0 {
 		to = task.MaxMicros + 1
 	}
-	name := ""
-	if len(q.TaskNames) == 1 {
-		name = q.TaskNames[0]
+	parts := []sumOf{{together: q.By != "task_name"}}
+	if len(q.TaskNames) > 0 {
+		parts = nil
+		for _, name := range slices.Compact(slices.Sorted(slices.Values(q.TaskNames))) {
+			parts = append(parts, sumOf{name: name})
+		}
 	}
-	set, unreadable, err := db.sum(ctx, q.From, to, q.Step, name, rollup.OnlyCounts)
-	if err == nil {
+	for _, part := range parts {
+		set, more, err := db.sum(ctx, q.From, to, q.Step, part, rollup.OnlyCounts)
+		if err != nil {
+			return unreadable, err
+		}
 		t.addSet(set)
+		unreadable = append(unreadable, more...)
 	}
-	return unreadable, err
+	return unreadable, nil
 }
 
 // rolls reports whether rollups answer the query: they know time, name and state.
 func (q *CountQuery) rolls() bool {
 	f := q.Filter
 	f.From, f.To = 0, 0
-	if len(f.TaskNames) == 1 && f.TaskNames[0] != "" && f.TaskNames[0][len(f.TaskNames[0])-1] != '*' {
+	f.States = nil
+	if len(f.TaskNames) <= maxSumNames && !slices.ContainsFunc(f.TaskNames, func(name string) bool { return name == "" || strings.HasSuffix(name, "*") }) {
 		f.TaskNames = nil
 	}
-	plain := f.TaskID == "" && f.TaskNames == nil && f.States == nil && f.Workers == nil && f.Queues == nil && f.WorkerGroup == "" &&
+	plain := f.TaskID == "" && f.TaskNames == nil && f.Workers == nil && f.Queues == nil && f.WorkerGroup == "" &&
 		f.ExceptionType == "" && f.RootID == "" && !f.HasMinRuntime && !f.HasMaxRuntime && f.MinRetries == 0 && !f.Open && f.OpenBefore == 0
 	return plain && q.Text == nil && (q.By == "" || q.By == "task_name" || q.By == "state")
 }
@@ -124,6 +140,8 @@ type countTally struct {
 	all    groups
 	series []groups // by step, from first
 	first  int64
+	cells  int  // groups in series
+	folded bool // not all could be counted in its step and group
 }
 
 type groups struct {
@@ -166,7 +184,14 @@ func (t *countTally) put(at int64, key string, n int64) {
 	t.all.add(key, n)
 	if t.series != nil {
 		if i := (max(at, t.q.From) - t.first) / t.q.Step.Micros(); i < int64(len(t.series)) {
-			t.series[i].add(key, n)
+			g := &t.series[i]
+			if _, ok := g.counts[key]; !ok {
+				if t.cells >= maxCells {
+					key, t.folded = rollup.Other, true
+				}
+				t.cells++
+			}
+			g.add(key, n)
 		}
 	}
 }
@@ -174,21 +199,32 @@ func (t *countTally) put(at int64, key string, n int64) {
 // addSet takes counts from rollups.
 func (t *countTally) addSet(set *rollup.Set) {
 	for k, r := range set.All() {
-		switch t.q.By {
-		case "state":
-			for s, n := range r.States {
-				if n > 0 {
-					t.put(k.Bucket, task.State(s).String(), int64(n))
-				}
+		total := int64(0)
+		for s, n := range r.States {
+			if n == 0 || t.q.States != nil && !slices.Contains(t.q.States, task.State(s)) {
+				continue
 			}
-		case "task_name":
-			t.put(k.Bucket, k.Name, int64(r.Total()))
-		default:
-			t.put(k.Bucket, "", int64(r.Total()))
+			if total += int64(n); t.q.By == "state" {
+				t.put(k.Bucket, task.State(s).String(), int64(n))
+			}
+		}
+		if total > 0 && t.q.By != "state" {
+			key := ""
+			if t.q.By == "task_name" {
+				key = k.Name
+			}
+			t.put(k.Bucket, key, total)
 		}
 	}
-	if n := set.Rest().Total(); n > 0 { // of no bucket and name any more
-		t.all.add(rollup.Other, int64(n))
+	t.folded = t.folded || set.Full() // in the step, but not by name
+	rest := int64(0)                  // of no step and name any more
+	for s, n := range set.Rest().States {
+		if t.q.States == nil || slices.Contains(t.q.States, task.State(s)) {
+			rest += int64(n)
+		}
+	}
+	if rest > 0 {
+		t.all.add(rollup.Other, rest)
 	}
 }
 

@@ -259,7 +259,7 @@ func (x *inspection) daemon(t *testing.T) {
 
 // compare wants what the damaged files know nothing of to be as it was, and
 // that what is wrong of the rest is told.
-func (x *inspection) compare(t *testing.T, what string, a answers) {
+func (x *inspection) compare(t *testing.T, what string, a heard) {
 	t.Helper()
 	told := len(x.found) > 0 || len(x.notes) > 0 || len(a.unreadable) > 0
 	sums := true // every byte that matters is under a checksum of somebody's

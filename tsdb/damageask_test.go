@@ -12,8 +12,8 @@ import (
 	"daybook/tsdb/task"
 )
 
-// answers are what a directory says, in more than one way.
-type answers struct {
+// heard is what a directory says, asked in more than one way.
+type heard struct {
 	rows       map[string]task.Invocation
 	unreadable []string
 	odd        []oddity
@@ -26,7 +26,7 @@ type oddity struct {
 }
 
 // ask walks through everything, and asks again by id, by name and for sums.
-func ask(t *testing.T, db *DB, truth map[string]task.Invocation) (a answers) {
+func ask(t *testing.T, db *DB, truth map[string]task.Invocation) (a heard) {
 	t.Helper()
 	a.rows = a.selected(t, db, Query{Limit: 1000, Details: true})
 	differ := func(d task.Day, format string, args ...any) {
@@ -92,7 +92,7 @@ func ask(t *testing.T, db *DB, truth map[string]task.Invocation) (a answers) {
 }
 
 // selected is all of a query, each id once.
-func (a *answers) selected(t *testing.T, db *DB, q Query) map[string]task.Invocation {
+func (a *heard) selected(t *testing.T, db *DB, q Query) map[string]task.Invocation {
 	t.Helper()
 	rows := map[string]task.Invocation{}
 	for {

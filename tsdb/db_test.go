@@ -101,6 +101,19 @@ func TestClockAtIngest(t *testing.T) {
 	}
 }
 
+// answers says what an answer from a time on claims to cover.
+func answers(t testing.TB, db *DB, from int64) string {
+	t.Helper()
+	page, err := db.Select(context.Background(), Query{Filter: task.Filter{From: from}, Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page.Coverage.Complete {
+		return "everything"
+	}
+	return "not everything"
+}
+
 func TestRetentionDeletesWholeDays(t *testing.T) {
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
@@ -134,6 +147,9 @@ func TestRetentionDeletesWholeDays(t *testing.T) {
 	if got := names(); got != "2026-11-20.db 2026-11-21.db 2026-11-22.db" {
 		t.Fatal(got)
 	}
+	if answers(t, db, 0) != "everything" {
+		t.Fatal("a floor below which nothing was makes answers incomplete")
+	}
 	// An hourly clock that goes on ages them out.
 	for range 24 {
 		c.add(time.Hour)
@@ -141,6 +157,39 @@ func TestRetentionDeletesWholeDays(t *testing.T) {
 	}
 	if got := names(); got != "2026-11-21.db 2026-11-22.db" {
 		t.Fatal(got)
+	}
+	// A question without a beginning is not answered whole any more, and that
+	// outlives a crash, a checkpoint and a copy.
+	kept := db.retentionFrom()
+	ask := func(what string, db *DB) {
+		t.Helper()
+		if all, rest := answers(t, db, 0), answers(t, db, kept); all != "not everything" || rest != "everything" {
+			t.Errorf("%s covers %s, from what is kept on %s", what, all, rest)
+		}
+	}
+	ask("the daemon", db)
+	db.crash(t)
+	db = start(t, o)
+	ask("after a crash, the daemon", db)
+	if err := db.head.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	dest := filepath.Join(t.TempDir(), "backup")
+	if _, err := Backup(ctx, BackupOptions{Dir: o.Dir, Dest: dest}); err != nil {
+		t.Fatal(err)
+	}
+	db.crash(t)
+	db = start(t, o)
+	ask("after a checkpoint, the daemon", db)
+	for what, dir := range map[string]string{"a tool": o.Dir, "a backup": dest} {
+		ro, err := OpenReadOnly(testOptions(dir, c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask(what, ro)
+		if err := ro.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// What has expired does not come back: not by an event, not by a replay.
 	if out := mustAppend(t, db, finished("d3", noon.Add(-72*time.Hour))); len(out.Refused) != 1 {

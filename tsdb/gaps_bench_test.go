@@ -2,6 +2,7 @@ package tsdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func BenchmarkCoverage(b *testing.B) {
 	}
 	b.Run("get", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := db.Get(context.Background(), "nobody"); err != ErrNotFound {
+			if _, err := db.Get(context.Background(), "nobody"); !errors.Is(err, ErrNotFound) {
 				b.Fatal(err)
 			}
 		}

@@ -265,6 +265,9 @@ var legacySides = []string{"-shm", "-wal", ""}
 // rollups is not, and may be waiting for the very room that this makes.
 func (db *DB) letGo(f *legacyFile, deleted bool) error {
 	f.leave()
+	if err := db.head.LogDeleted(task.DayOf(f.newest) + 1); err != nil {
+		level.Warn(db.logger).Log("msg", "that a legacy file has gone is not in the log", "path", f.Path(), "err", err)
+	}
 	f.users.Wait()
 	err := errors.Join(f.Close(), db.removeSums(f))
 	if err != nil || !deleted {
@@ -339,14 +342,14 @@ func knownTo(ctx context.Context, files []*legacyFile, id string) (bool, error) 
 }
 
 // legacyRows is what the newest legacy file that knows an id knows of it. A file
-// that fails is left out, and named by Health. known says that the ids become
-// known to the head.
-func (db *DB) legacyRows(ctx context.Context, ids []string, known bool) map[string]task.Invocation {
+// that fails is left out, and named. known says that the ids become known to the
+// head.
+func (db *DB) legacyRows(ctx context.Context, ids []string, known bool) (out map[string]task.Invocation, unreadable []string) {
 	files, done := db.legacy.use()
 	defer done()
-	out := map[string]task.Invocation{}
+	out = map[string]task.Invocation{}
 	if len(ids) == 0 {
-		return out
+		return out, nil
 	}
 	for _, f := range files {
 		if !known {
@@ -355,6 +358,7 @@ func (db *DB) legacyRows(ctx context.Context, ids []string, known bool) map[stri
 		rows, err := f.Lookup(ctx, ids)
 		if err != nil {
 			level.Warn(db.logger).Log("msg", "looking up in a legacy file", "path", f.Path(), "err", err)
+			unreadable = append(unreadable, f.Name())
 			continue
 		}
 		for id, v := range rows {
@@ -366,7 +370,7 @@ func (db *DB) legacyRows(ctx context.Context, ids []string, known bool) map[stri
 			}
 		}
 	}
-	return out
+	return out, unreadable
 }
 
 // closeLegacies lets go of all files.

@@ -235,11 +235,11 @@ func TestLegacyAgesOut(t *testing.T) {
 				t.Fatal("not attached")
 			}
 			clock.add(2 * 24 * time.Hour)
-			if err := db.retainLegacies(); err != nil || count() == 0 {
+			if err := db.retainLegacies(); err != nil || count() == 0 || answers(t, db, 0) != "everything" {
 				t.Fatal("gone too early", err)
 			}
 			clock.add(24 * time.Hour)
-			if err := db.retainLegacies(); err != nil || count() != 0 {
+			if err := db.retainLegacies(); err != nil || count() != 0 || answers(t, db, 0) == "everything" {
 				t.Fatal("still there", err)
 			}
 			if _, err := os.Stat(path); (err != nil) != c.deleted {

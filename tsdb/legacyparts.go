@@ -2,6 +2,7 @@ package tsdb
 
 import (
 	"context"
+	"errors"
 
 	"daybook/blocks"
 	"daybook/tsdb/rollup"
@@ -69,11 +70,15 @@ func (s *legacySums) alone(from, to int64) bool {
 
 // legacySums counts what rollups tell of a legacy file; ok false is to be tried
 // again, without them.
-func (s *summation) legacySums(ctx context.Context, f *legacyFile, sums *blocks.LegacySums, p legacyPart) (ok bool, err error) {
+func (s *summation) legacySums(ctx context.Context, view *blocks.View, f *legacyFile, newer []*legacyFile, sums *blocks.LegacySums, p legacyPart) (ok bool, err error) {
 	q := blocks.RollupQuery{From: p.from, To: p.to, Width: p.width, Name: s.name}
 	err = sums.Rollups(ctx, s.db.pool, q, func(x blocks.RollupPart) error {
 		return s.added.MergeBinary(x.Name, x.At, x.Data)
 	})
+	if errors.Is(err, blocks.ErrFolded) {
+		s.legacyRows(ctx, view, f, newer, p.stretch)
+		return true, nil
+	}
 	if err != nil && ctx.Err() == nil {
 		f.sums.drop()
 		return false, nil

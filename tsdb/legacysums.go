@@ -424,7 +424,7 @@ func (db *DB) shareKnown(ctx context.Context, f *legacyFile, ids []string, at []
 			s.share(at[i])
 		}
 	}
-	bases, _, err := db.stored(ctx, ids)
+	bases, _, _, err := db.stored(ctx, ids)
 	for i, id := range ids {
 		if bases[id].Inv != nil {
 			s.share(at[i])

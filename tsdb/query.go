@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"daybook/blocks"
@@ -20,35 +21,46 @@ const moveTries = 4
 // thousand tracebacks of 64 KiB.
 const maxPageBytes = 16 << 20
 
-// Get returns all that is known of an invocation, details included;
-// ErrNotFound if nothing is.
+// Get returns all that is known of an invocation, details included; a
+// *NotFoundError if nothing is.
 func (db *DB) Get(ctx context.Context, id string) (task.Invocation, error) {
 	if err := db.usable(); err != nil {
 		return task.Invocation{}, err
 	}
 	defer db.metrics.timed("get")()
+	v, unreadable, err := db.get(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		err = &NotFoundError{db.coverage(&task.Filter{}, unreadable)}
+	}
+	return v, err
+}
+
+// get is Get, with ErrNotFound and the names of files that could not be asked.
+func (db *DB) get(ctx context.Context, id string) (v task.Invocation, unreadable []string, err error) {
 	for try := 1; ; try++ {
 		moves := db.catalog.Moves()
 		if v := db.head.Get(id); v != nil {
-			return *v, nil
+			return *v, nil, nil
 		}
-		bases, _, err := db.stored(ctx, []string{id})
+		bases, _, unreadable, err := db.stored(ctx, []string{id})
 		if err != nil {
-			return task.Invocation{}, err
+			return task.Invocation{}, nil, err
 		}
-		old := db.legacyRows(ctx, []string{id}, false)
-		if b := bases[id]; b.Inv != nil {
-			if v, ok := old[id]; ok {
-				return task.Merge(*b.Inv, v), nil
-			}
-			return *b.Inv, nil
+		old, failed := db.legacyRows(ctx, []string{id}, false)
+		v, ok := old[id]
+		if b := bases[id]; b.Inv != nil && ok {
+			return task.Merge(*b.Inv, v), nil, nil
+		} else if b.Inv != nil {
+			return *b.Inv, nil, nil
+		} else if ok {
+			return v, nil, nil
 		}
-		if v, ok := old[id]; ok {
-			return v, nil
+		if err := ctx.Err(); err != nil { // a legacy file fails for that, too
+			return task.Invocation{}, nil, err
 		}
 		// It may have gone from one place to another between two looks.
 		if db.catalog.Moves() == moves && db.head.Get(id) == nil || try == moveTries {
-			return task.Invocation{}, ErrNotFound
+			return task.Invocation{}, append(unreadable, failed...), ErrNotFound
 		}
 	}
 }
@@ -100,6 +112,9 @@ func (db *DB) selectOnce(ctx context.Context, q Query) (Page, error) {
 // merge of the head, the parked file and the days. fn returns false to stop.
 // hint is how many fn will want at most; 0 is all. It returns the names of
 // files that could not be read.
+//
+// What is parked may be a million invocations. Where all are wanted the order
+// does not matter (anyOrder) or they are put in order first, at half a KiB each.
 func (db *DB) walk(ctx context.Context, q Query, hint int, fn func(*task.Invocation) (bool, error)) ([]string, error) {
 	// The order matters: rows move from the head to the files, so that what
 	// leaves it after this snapshot is in it, and what has left it before is in
@@ -113,12 +128,23 @@ func (db *DB) walk(ctx context.Context, q Query, hint int, fn func(*task.Invocat
 	return append(unreadable, view.Unreadable()...), err
 }
 
+// anyOrder is the hint of a walk to which all invocations are welcome as they
+// come. Of those that are parked, which are given out first, it remembers 8
+// bytes each.
+const anyOrder = -1
+
 // walkIn is walk over a snapshot and a view. It returns the names of legacy
 // files that could not be read.
 func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View, files []*legacyFile, q Query, hint int, fn func(*task.Invocation) (bool, error)) ([]string, error) {
 	m := merger{q: &q, fn: fn, seen: map[string]bool{}, bounded: hint > 0}
 	var err error
-	if m.memory, err = db.memoryRows(ctx, &q, snap, hint); err != nil {
+	if hint == anyOrder {
+		hint = 0
+		m.memory, err = pick(snap.Invs, &q, 0), m.parked(ctx, db.compact.Parked(), snap)
+	} else {
+		m.memory, err = db.memoryRows(ctx, &q, snap, hint)
+	}
+	if err != nil || m.stopped {
 		return nil, err
 	}
 	for _, v := range m.memory {
@@ -150,27 +176,50 @@ func (db *DB) memoryRows(ctx context.Context, q *Query, snap *head.Snapshot, hin
 		return rows, nil
 	}
 	n, size := 0, int64(0)
-	err := parked.Scan(ctx, q.After, q.Oldest, func(v *task.Invocation) (bool, error) {
-		if outOfRange(q, v.RowTime()) {
-			return false, nil
+	err := scanParked(ctx, parked, q, snap, func(v *task.Invocation) (bool, error) {
+		row := *v
+		if !q.Details { // a walk without a bound may collect very many
+			row.Args, row.Kwargs, row.Outcome.Result, row.Outcome.ExceptionMessage, row.Outcome.Traceback = "", "", "", "", ""
 		}
-		if q.matches(v) && !snap.Holds(v.TaskID) {
-			row := *v
-			if !q.Details { // a walk without a bound may collect very many
-				row.Args, row.Kwargs, row.Outcome.Result, row.Outcome.ExceptionMessage, row.Outcome.Traceback = "", "", "", "", ""
-			}
-			rows = append(rows, &row)
-			if n++; hint > 0 && size > maxPageBytes {
-				return false, nil // the page is full before it, and knows that there is more
-			}
-			size += row.Size()
+		rows = append(rows, &row)
+		if n++; hint > 0 && size > maxPageBytes {
+			return false, nil // the page is full before it, and knows that there is more
 		}
+		size += row.Size()
 		return hint == 0 || n < hint, nil
 	})
 	sortRows(rows, q.Oldest)
 	// One that was parked after the snapshot is in both, the same.
 	rows = slices.CompactFunc(rows, func(a, b *task.Invocation) bool { return a.TaskID == b.TaskID })
 	return rows, err
+}
+
+// scanParked calls fn for every parked invocation that is wanted and not in the
+// head, in order; fn returns false to stop.
+func scanParked(ctx context.Context, parked *blocks.Parked, q *Query, snap *head.Snapshot, fn func(*task.Invocation) (bool, error)) error {
+	return parked.Scan(ctx, startOf(q), q.Oldest, func(v *task.Invocation) (bool, error) {
+		if outOfRange(q, v.RowTime()) {
+			return false, nil
+		}
+		if !q.matches(v) || snap.Holds(v.TaskID) {
+			return true, nil
+		}
+		return fn(v)
+	})
+}
+
+// startOf is a place of the order before everything that a query wants; nil is
+// the beginning.
+func startOf(q *Query) *task.Key {
+	switch {
+	case q.After != nil:
+		return q.After
+	case q.Oldest && q.From > 0:
+		return &task.Key{At: q.From - 1}
+	case !q.Oldest && q.To > 0:
+		return &task.Key{At: q.To}
+	}
+	return nil
 }
 
 // outOfRange reports whether a walk in the query's direction has left the range.
@@ -242,14 +291,43 @@ type merger struct {
 	fn      func(*task.Invocation) (bool, error)
 	memory  []*task.Invocation
 	legacy  []*legacySource
-	seen    map[string]bool // ids in memory or, in a bounded walk, given out
+	seen    map[string]bool     // ids in memory or, in a bounded walk, given out
+	hashes  map[uint64]struct{} // of the ids that parked has given out
 	bounded bool
 	stopped bool
 }
 
+// parked gives out what is parked before anything else is read: it may be in a
+// day by then. One that is parked again meanwhile comes by twice.
+func (m *merger) parked(ctx context.Context, parked *blocks.Parked, snap *head.Snapshot) error {
+	if parked == nil || !mayBeOpen(&m.q.Filter) {
+		return nil
+	}
+	m.hashes = map[uint64]struct{}{}
+	return scanParked(ctx, parked, m.q, snap, func(v *task.Invocation) (bool, error) {
+		if m.has(v.TaskID) {
+			return true, nil
+		}
+		m.hashes[task.HashID(v.TaskID)] = struct{}{}
+		return m.give(v)
+	})
+}
+
+// has reports whether an id is in memory or was given out.
+func (m *merger) has(id string) bool {
+	if m.seen[id] {
+		return true
+	}
+	if len(m.hashes) == 0 {
+		return false
+	}
+	_, ok := m.hashes[task.HashID(id)]
+	return ok
+}
+
 // block takes the next row of the blocks.
 func (m *merger) block(v *task.Invocation) (bool, error) {
-	if m.seen[v.TaskID] {
+	if m.has(v.TaskID) {
 		return true, nil
 	}
 	if m.bounded {
@@ -305,7 +383,7 @@ func (m *merger) nextOther(at *task.Key) (bool, error) {
 	v := *row
 	if from != nil {
 		from.advance()
-		if m.seen[v.TaskID] || !m.q.found(&v) {
+		if m.has(v.TaskID) || !m.q.found(&v) {
 			return true, nil
 		}
 		m.seen[v.TaskID] = true
@@ -337,9 +415,20 @@ func (db *DB) coverage(f *task.Filter, unreadable []string) Coverage {
 	for name := range db.compact.Unreadable() {
 		c.Unreadable = append(c.Unreadable, name)
 	}
+	for path, err := range db.legacyErrors { // what they hold is not known: any range may be touched
+		if !db.legacyMissing(path, err) {
+			c.Unreadable = append(c.Unreadable, filepath.Base(path))
+		}
+	}
 	slices.Sort(c.Unreadable)
 	c.Unreadable = slices.Compact(c.Unreadable)
+	doubtful := len(c.Unreadable) > 0 && c.Unreadable[0] == inexact
+	if doubtful {
+		c.Unreadable = c.Unreadable[1:]
+	}
 	c.Gaps = task.FoldGaps(db.gaps(f.From, f.To), maxGapsTold)
-	c.Complete = len(c.Gaps) == 0 && len(c.Unreadable) == 0 && (f.From == 0 || f.From >= c.RetentionFrom)
+	// All of time is covered as long as nothing was deleted of it.
+	_, deleted := db.head.Deleted()
+	c.Complete = !doubtful && len(c.Gaps) == 0 && len(c.Unreadable) == 0 && (f.From >= c.RetentionFrom || f.From == 0 && !deleted)
 	return c
 }

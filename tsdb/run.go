@@ -147,7 +147,7 @@ func (db *DB) resolveReplayed(ctx context.Context) error {
 		if len(ids) == 0 {
 			return nil
 		}
-		bases, where, err := db.stored(ctx, ids)
+		bases, where, _, err := db.stored(ctx, ids)
 		if err != nil {
 			return fmt.Errorf("resolving replayed invocations: %w", err)
 		}

@@ -136,6 +136,9 @@ func TestRetentionBySize(t *testing.T) {
 	if p := db.compact.Pressure(); p != "" {
 		t.Fatal(p)
 	}
+	if answers(t, db, 0) == "everything" {
+		t.Error("answers claim to cover the days that were deleted")
+	}
 	// What was deleted for its size does not come back either.
 	if out := mustAppend(t, db, finished("late", noon.Add(-4*24*time.Hour))); len(out.Refused) != 1 {
 		t.Fatal("an event of a deleted day was taken")

@@ -16,15 +16,22 @@ import (
 // them.
 const sumTries = 3
 
+// sumOf says of which tasks a sum is: of one by its name, or of all; of these
+// together, where it does not matter which.
+type sumOf struct {
+	name     string
+	together bool
+}
+
 // sum counts every invocation whose row time is in a range once, in its latest
 // state: from the stored rollups where they go, from rows at the edges, from
-// the head what is not cut yet. name "" is all tasks. It returns the names of
+// the head what is not cut yet. It returns the names of
 // files that could not be read.
-func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, name string, depth rollup.Depth) (set *rollup.Set, unreadable []string, err error) {
+func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, of sumOf, depth rollup.Depth) (set *rollup.Set, unreadable []string, err error) {
 	left := blocks.LeftOut{} // by the attempts so far
 	once := func(last bool) (ok bool, err error) {
 		for {
-			s := summation{db: db, from: from, to: to, width: width, name: name, depth: depth, last: last, left: left}
+			s := summation{db: db, from: from, to: to, width: width, name: of.name, flat: of.together, depth: depth, last: last, left: left}
 			known := len(left)
 			ok, err = s.run(ctx)
 			set, unreadable = s.added, s.unreadable
@@ -51,6 +58,10 @@ func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, name 
 	return set, unreadable, err
 }
 
+// inexact stands among the names of unreadable files if a sum could not be
+// settled: see summation.subtract.
+const inexact = ""
+
 // stretch is a half-open range of time, in microseconds.
 type stretch struct{ from, to int64 }
 
@@ -65,6 +76,7 @@ type summation struct {
 	from, to int64
 	width    rollup.Width
 	name     string
+	flat     bool // the names in the sum do not matter
 	depth    rollup.Depth
 	last     bool           // nothing is being cut
 	left     blocks.LeftOut // of the sum so far; what the attempt leaves out is added
@@ -74,6 +86,7 @@ type summation struct {
 	rolled      []stretch // counted from rollups; the head's part is added
 	rows        []stretch // counted row by row, head included
 	visible     map[task.Day]blocks.VisibleCuts
+	firstWaits  map[task.Day]bool // whose rollups count waits by the first rule
 	files       []*legacyFile
 	unreadable  []string
 	parked      map[string]bool // ids, if there are legacy files
@@ -84,11 +97,20 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 	s.added, s.gone = rollup.NewSet(s.width, rollup.DefaultLimits), rollup.NewSet(s.width, rollup.DefaultLimits)
 	s.added.Only(s.depth)
 	s.gone.Only(s.depth)
-	s.visible = map[task.Day]blocks.VisibleCuts{}
+	if s.flat {
+		s.added.Flat()
+		s.gone.Flat()
+	}
+	s.visible, s.firstWaits = map[task.Day]blocks.VisibleCuts{}, map[task.Day]bool{}
 	moves := s.db.catalog.Moves()
 	s.account = s.db.head.Account()
 	view := s.db.catalog.View()
 	defer view.Release()
+	for _, d := range view.Days() {
+		if d.FirstWaitRule() {
+			s.firstWaits[d.Day] = true
+		}
+	}
 	view.LeaveOut(s.left)
 	defer func() { maps.Copy(s.left, view.LeftOut()) }()
 	var done func()
@@ -122,7 +144,7 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 		if s.name != "" {
 			q.TaskNames = []string{s.name}
 		}
-		unreadable, err := s.db.walkIn(ctx, &s.account.Snapshot, view, s.files, q, 0, func(v *task.Invocation) (bool, error) {
+		unreadable, err := s.db.walkIn(ctx, &s.account.Snapshot, view, s.files, q, anyOrder, func(v *task.Invocation) (bool, error) {
 			if s.name == "" || v.TaskName == s.name { // a name may end in *
 				s.added.Add(v)
 			}
@@ -303,6 +325,9 @@ func (s *summation) take(set *rollup.Set, v *task.Invocation) {
 	at := v.RowTime()
 	for _, r := range s.rolled {
 		if r.has(at) {
+			if set == s.gone { // as the day counted it
+				v = blocks.Counted(v, s.firstWaits[v.Day()])
+			}
 			set.Add(v)
 			return
 		}
@@ -347,20 +372,32 @@ func (s *summation) superseded(ctx context.Context, view *blocks.View) error {
 // subtract takes what is gone out of what was added.
 func (s *summation) subtract() (ok bool, err error) {
 	for k, r := range s.gone.All() {
-		sum := s.added.Get(k.Name, k.Bucket)
-		if sum == nil {
-			sum = s.added.Get(rollup.Other, k.Bucket)
-		}
-		if sum != nil {
-			err = sum.Subtract(r)
+		if s.takeFrom(k.Name, k.Bucket, r) || s.takeFrom(rollup.Other, k.Bucket, r) {
+			continue
 		}
 		// It does not go if files and head were not of one moment after all, or
 		// for good if names beyond the bound were folded differently in two files.
-		if (sum == nil || err != nil) && !s.last {
+		if !s.last {
 			return false, nil
 		}
+		// What should have gone is counted twice then; better than by halves.
+		s.unreadable = append(s.unreadable, inexact)
 	}
 	return true, nil
+}
+
+// takeFrom takes what is gone out of one rollup, all or nothing.
+func (s *summation) takeFrom(name string, at int64, gone *rollup.Rollup) bool {
+	sum := s.added.Get(name, at)
+	if sum == nil {
+		return false
+	}
+	before := sum.Clone()
+	if sum.Subtract(gone) == nil {
+		return true
+	}
+	*sum = before
+	return false
 }
 
 // legacy counts what legacy files know in what rollups count of the days.
@@ -371,7 +408,7 @@ func (s *summation) legacy(ctx context.Context, view *blocks.View) (ok bool, err
 			for _, p := range parts {
 				if p.width == rollup.Minute {
 					s.legacyRows(ctx, view, f, s.files[:i], p.stretch)
-				} else if ok, err := s.legacySums(ctx, f, sums, p); !ok || err != nil {
+				} else if ok, err := s.legacySums(ctx, view, f, s.files[:i], sums, p); !ok || err != nil {
 					return ok, err
 				}
 			}
@@ -383,6 +420,9 @@ func (s *summation) legacy(ctx context.Context, view *blocks.View) (ok bool, err
 // legacyRows counts the rows of a legacy file.
 func (s *summation) legacyRows(ctx context.Context, view *blocks.View, f *legacyFile, newer []*legacyFile, r stretch) {
 	q := Query{Filter: task.Filter{From: r.from, To: r.to}, Oldest: true}
+	if s.name != "" {
+		q.TaskNames = []string{s.name}
+	}
 	from := s.db.openLegacySource(ctx, f, newer, &q, func(id string) bool {
 		return s.account.Holds(id) || s.parked[id] || inDays(ctx, view, id)
 	})

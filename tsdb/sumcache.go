@@ -212,7 +212,7 @@ func (s *summation) sealedMinutes(ctx context.Context, view *blocks.View, d bloc
 		set = rollup.NewSet(rollup.Minute, rollup.DefaultLimits)
 		f := task.Filter{From: hour, To: hour + rollup.Hour.Micros()}
 		err := view.Select(ctx, blocks.Select{Filter: &f, Oldest: true}, func(v *task.Invocation) (bool, error) {
-			set.Add(v)
+			set.Add(blocks.Counted(v, d.FirstWaitRule()))
 			return true, nil
 		})
 		if err != nil || set.Folded() > 0 {

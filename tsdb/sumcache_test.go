@@ -57,7 +57,7 @@ func TestSumsOfSealedDays(t *testing.T) {
 				}
 			}
 			for range 2 {
-				got, _, err := db.sum(ctx, from, to, rollup.Forever, "", rollup.Whole)
+				got, _, err := db.sum(ctx, from, to, rollup.Forever, sumOf{}, rollup.Whole)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -92,6 +92,59 @@ func TestSumsOfSealedDays(t *testing.T) {
 	check("a day later")
 	if n := db.sums.size(); n > maxSumBytes {
 		t.Errorf("%d bytes are remembered", n)
+	}
+}
+
+// What is gone and does not fit what was added is left in whole, and said to be;
+// under another name it may fit.
+func TestSumsThatDoNotSettle(t *testing.T) {
+	c := &testClock{at: noon}
+	db := start(t, testOptions(t.TempDir(), c))
+	defer db.Close()
+	row := func(name string, ms int64, queue string) *task.Invocation {
+		v := finished("x", noon).Invocation
+		v.TaskName, v.Queue = name, queue
+		v.StartedAt = v.FinishedAt - ms*1000
+		v.Outcome.Runtime, v.Outcome.HasRuntime = ms*1000, true
+		return &v
+	}
+	try := func(last bool) *summation {
+		s := &summation{db: db, last: last, added: rollup.NewSet(rollup.Forever, rollup.DefaultLimits), gone: rollup.NewSet(rollup.Forever, rollup.DefaultLimits)}
+		for range 3 {
+			s.added.Add(row("a", 10, "q"))
+			s.added.Add(row(rollup.Other, 20, "q"))
+		}
+		return s
+	}
+	for what, x := range map[string]struct {
+		gone     *task.Invocation
+		a, other uint64 // that are left
+		settled  bool
+	}{
+		"fits":           {gone: row("a", 10, "q"), a: 2, other: 3, settled: true},
+		"fits the rest":  {gone: row("a", 20, "q"), a: 3, other: 2, settled: true},
+		"of no name":     {gone: row("b", 20, "q"), a: 3, other: 2, settled: true},
+		"fits none":      {gone: row("a", 70, "q"), a: 3, other: 3},
+		"fits the count": {gone: row("a", 10, "elsewhere"), a: 3, other: 3},
+	} {
+		s := try(true)
+		s.gone.Add(x.gone)
+		if ok, err := s.subtract(); !ok || err != nil {
+			t.Fatalf("%s: %v %v", what, ok, err)
+		}
+		want := try(true)
+		a, other := s.added.Get("a", 0), s.added.Get(rollup.Other, 0)
+		if a.Total() != x.a || other.Total() != x.other || x.a == 3 && !a.Equal(want.added.Get("a", 0)) || x.other == 3 && !other.Equal(want.added.Get(rollup.Other, 0)) {
+			t.Errorf("%s: %d and %d are left, or not as they were", what, a.Total(), other.Total())
+		}
+		if cover := db.coverage(&task.Filter{}, s.unreadable); cover.Complete != x.settled || len(cover.Unreadable) > 0 {
+			t.Errorf("%s: complete %v, without %q", what, cover.Complete, cover.Unreadable)
+		}
+		s = try(false)
+		s.gone.Add(x.gone)
+		if ok, err := s.subtract(); ok != x.settled || err != nil {
+			t.Errorf("%s, with more tries to come: %v %v", what, ok, err)
+		}
 	}
 }
 

@@ -35,14 +35,14 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 		return nil, Coverage{}, err
 	}
 	defer db.metrics.timed("tasks")()
-	set, unreadable, err := db.sum(ctx, from, to, rollup.Forever, name, rollup.Whole)
+	set, unreadable, err := db.sum(ctx, from, to, rollup.Forever, sumOf{name: name}, rollup.Whole)
 	if err != nil {
 		return nil, Coverage{}, err
 	}
 	now := db.now()
 	minute := rollup.Minute.Start(now)
 	since := minute - rateWindow.Microseconds()
-	recent, more, err := db.sum(ctx, since, minute+rollup.Minute.Micros(), rollup.Minute, name, rollup.OnlyCounts)
+	recent, more, err := db.sum(ctx, since, minute+rollup.Minute.Micros(), rollup.Minute, sumOf{name: name}, rollup.OnlyCounts)
 	if err != nil {
 		return nil, Coverage{}, err
 	}
@@ -121,6 +121,33 @@ func (db *DB) active(ctx context.Context) (map[string]uint64, error) {
 	return out, err
 }
 
+// seriesSteps is how many steps of any sketches there is memory for at once.
+const seriesSteps = 1000
+
+// series fills a series: at once, or by parts where the runtimes are of so many
+// kinds that all of it does not fit.
+func (db *DB) series(ctx context.Context, series *rollup.Series, from, to int64, step rollup.Width, name string) (unreadable []string, err error) {
+	set, unreadable, err := db.sum(ctx, from, to, step, sumOf{name: name}, rollup.Runtimes)
+	if err != nil {
+		return nil, err
+	}
+	if part := step.Start(from) + seriesSteps*step.Micros(); !set.Rest().Empty() && part < to {
+		for from < to {
+			more, err := db.series(ctx, series, from, min(part, to), step, name)
+			if err != nil {
+				return nil, err
+			}
+			unreadable = append(unreadable, more...)
+			from, part = part, part+seriesSteps*step.Micros()
+		}
+		return unreadable, nil
+	}
+	for k, r := range set.All() { // what is folded is of the name, too
+		series.Merge(max(k.Bucket, from), r)
+	}
+	return unreadable, nil
+}
+
 // Series is the history of one task in steps of a minute, an hour or a day.
 // The errors of rollup.NewSeries are about the range and the step.
 func (db *DB) Series(ctx context.Context, name string, from, to int64, step rollup.Width) ([]rollup.Point, Coverage, error) {
@@ -132,12 +159,9 @@ func (db *DB) Series(ctx context.Context, name string, from, to int64, step roll
 	if err != nil {
 		return nil, Coverage{}, err
 	}
-	set, unreadable, err := db.sum(ctx, from, to, step, name, rollup.Runtimes)
+	unreadable, err := db.series(ctx, series, from, to, step, name)
 	if err != nil {
 		return nil, Coverage{}, err
-	}
-	for k, r := range set.All() {
-		series.Merge(max(k.Bucket, from), r)
 	}
 	return series.Points(), db.coverage(&task.Filter{From: from, To: to}, unreadable), nil
 }

@@ -11,7 +11,7 @@ import (
 var (
 	// ErrNotReady is returned while the log is being replayed: try again.
 	ErrNotReady = errors.New("the log is being replayed")
-	// ErrNotFound is returned by Get for a task_id nothing is known of.
+	// ErrNotFound is returned for what nothing is known of: see NotFoundError.
 	ErrNotFound = errors.New("no such invocation")
 	// ErrOverloaded is returned by Append when the head is full and
 	// OnOverflow is OverflowReject: nothing of the call was stored; try later.
@@ -29,6 +29,15 @@ var (
 	// ErrLocked is returned by Open when another daemon holds the directory.
 	ErrLocked = errors.New("the data directory is in use by another daemon")
 )
+
+// NotFoundError is the ErrNotFound of Get and Workflow. It may be known to a
+// file that could not be read, or have been lost or deleted: Coverage tells.
+type NotFoundError struct{ Coverage Coverage }
+
+func (e *NotFoundError) Error() string { return ErrNotFound.Error() }
+
+// Is makes it an ErrNotFound.
+func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
 
 // Record is one thing to Append.
 type Record struct {

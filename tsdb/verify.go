@@ -179,7 +179,7 @@ func checkFile(ctx context.Context, path string, report func(Finding)) error {
 func (db *DB) verifyOnce(ctx context.Context, report func(Finding)) error {
 	seen := map[uint64]struct{}{}
 	var again []string
-	_, err := db.walk(ctx, Query{Oldest: true}, 0, func(v *task.Invocation) (bool, error) {
+	_, err := db.walk(ctx, Query{Oldest: true}, anyOrder, func(v *task.Invocation) (bool, error) {
 		h := task.HashID(v.TaskID)
 		if _, ok := seen[h]; ok && len(again) < 1000 {
 			again = append(again, v.TaskID)

@@ -80,7 +80,7 @@ func (w *Workflow) Path(i int) []int {
 }
 
 // Workflow answers which invocations have a root, as a tree, at most limit of
-// them; ErrNotFound if nothing is known of the root and nothing names it.
+// them; a *NotFoundError if nothing is known of the root and nothing names it.
 func (db *DB) Workflow(ctx context.Context, rootID string, limit int) (Workflow, error) {
 	w := Workflow{RootID: rootID, Complete: true}
 	byID := map[string]task.Invocation{}
@@ -114,19 +114,23 @@ func (db *DB) Workflow(ctx context.Context, rootID string, limit int) (Workflow,
 	}
 	if _, ok := byID[rootID]; !ok {
 		v, err := db.Get(ctx, rootID)
+		var missing *NotFoundError
 		switch {
 		case err == nil:
 			v.Args, v.Kwargs, v.Transitions = "", "", nil
 			v.Outcome.Result, v.Outcome.ExceptionMessage, v.Outcome.Traceback = "", "", ""
 			byID[rootID] = v
-		case !errors.Is(err, ErrNotFound) && (ctx.Err() == nil || len(byID) == 0):
+		case !errors.As(err, &missing) && (ctx.Err() == nil || len(byID) == 0):
 			return Workflow{}, err
-		case !errors.Is(err, ErrNotFound):
+		case missing == nil:
 			w.Complete = false
-		case len(byID) == 0 && w.Complete:
-			return Workflow{}, ErrNotFound
-		case len(byID) == 0:
+		case len(byID) == 0 && !w.Complete:
 			return Workflow{}, context.DeadlineExceeded
+		default:
+			w.cover(&missing.Coverage)
+			if len(byID) == 0 {
+				return Workflow{}, &NotFoundError{w.Coverage}
+			}
 		}
 	}
 	w.build(byID)

@@ -36,6 +36,7 @@ type Key struct {
 type Set struct {
 	width   Width
 	limits  Limits
+	flat    bool // names do not matter
 	rollups map[Key]*Rollup
 	names   map[string]int // buckets of each
 	bytes   int64
@@ -66,9 +67,13 @@ func NewSet(width Width, limits Limits) *Set {
 // anything is added, and for both sides of a Subtract.
 func (s *Set) Only(d Depth) { s.dec.depth = d }
 
+// Flat makes the set count all names together, under "". Call it before anything
+// is added, and for both sides of a Subtract.
+func (s *Set) Flat() { s.flat = true }
+
 // Reset empties the set.
 func (s *Set) Reset() {
-	*s = Set{width: s.width, limits: s.limits, rollups: map[Key]*Rollup{}, names: map[string]int{},
+	*s = Set{width: s.width, limits: s.limits, flat: s.flat, rollups: map[Key]*Rollup{}, names: map[string]int{},
 		groups: map[string]string{}, dec: Decoder{depth: s.dec.depth, names: s.dec.names}}
 }
 
@@ -128,6 +133,9 @@ func (s *Set) MergeBinary(name string, at int64, b []byte) error {
 
 // place finds the rollup that n invocations are to be counted in.
 func (s *Set) place(name string, at int64, n uint64) *Rollup {
+	if s.flat {
+		name = ""
+	}
 	k := Key{name, s.width.Start(at)}
 	if s.last != nil && k == s.lastAt {
 		return s.last
@@ -183,6 +191,9 @@ func (r *Rollup) footprint() int64 {
 // Get returns the rollup of a task in the bucket that holds a time; nil if the
 // set has none of its own.
 func (s *Set) Get(name string, at int64) *Rollup {
+	if s.flat {
+		name = ""
+	}
 	return s.rollups[Key{name, s.width.Start(at)}]
 }
 

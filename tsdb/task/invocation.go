@@ -113,11 +113,12 @@ func (v *Invocation) Exception() (typ, message, traceback string) {
 }
 
 // WaitMicros is how long the last attempt waited in the queue: from the later
-// of sent and eta (else from received) to started. ok is false when that is
-// not known or when clocks disagree so that it would be negative.
+// of sent and eta, of which one will do (else from received), to started. ok is
+// false when that is not known or when clocks disagree so that it would be
+// negative.
 func (v *Invocation) WaitMicros() (wait int64, ok bool) {
 	from := max(v.SentAt, v.ETA)
-	if v.SentAt == 0 {
+	if from == 0 {
 		from = v.ReceivedAt
 	}
 	if from == 0 || v.StartedAt == 0 || v.StartedAt < from {

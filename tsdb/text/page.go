@@ -29,7 +29,7 @@ const (
 	MaxSpans = 128
 	// pageTarget is the size pages are made for. Their sizes vary a little, and
 	// 4061 bytes still fit one database page of 4 KiB.
-	pageTarget = 3600
+	pageTarget = 3700
 )
 
 // ErrPage is returned for a page that is not of the format.

@@ -62,7 +62,7 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request, endpoint string) err
 		return nil
 	}
 	if access.Allow != nil && !access.Allow() {
-		return &statusError{http.StatusTooManyRequests, retrySoon, "too many requests, more than the rate limit of --web.config.file"}
+		return &statusError{code: http.StatusTooManyRequests, retry: retrySoon, text: "too many requests, more than the rate limit of --web.config.file"}
 	}
 	if len(access.Users) == 0 {
 		return nil
@@ -94,7 +94,7 @@ func (l *logins) check(r *http.Request, users map[string]string, name, password 
 	case l.waiting <- struct{}{}:
 		defer func() { <-l.waiting }()
 	default:
-		return false, &statusError{http.StatusTooManyRequests, retrySoon, "too many passwords to check at once"}
+		return false, &statusError{code: http.StatusTooManyRequests, retry: retrySoon, text: "too many passwords to check at once"}
 	}
 	select {
 	case l.turn <- struct{}{}:

@@ -31,7 +31,6 @@ func (a *API) deliver(r *http.Request, bytes int64) (done func(), err error) {
 		return nil, r.Context().Err()
 	case <-full.C:
 		a.metrics.refused.Inc()
-		return nil, &statusError{http.StatusTooManyRequests, retrySoon,
-			strconv.Itoa(cap(a.large)) + " large answers are being read slowly: try again, with a smaller limit or details=false"}
+		return nil, &statusError{code: http.StatusTooManyRequests, retry: retrySoon, text: strconv.Itoa(cap(a.large)) + " large answers are being read slowly: try again, with a smaller limit or details=false"}
 	}
 }

@@ -19,6 +19,9 @@ type statusError struct {
 	code  int
 	retry int // seconds until another try makes sense; 0 says nothing
 	text  string
+	// coverage says, of what is not found, where it may be after all; nil of
+	// everything else.
+	coverage *tsdb.Coverage
 }
 
 func (e *statusError) Error() string { return e.text }
@@ -36,27 +39,30 @@ const (
 // classify maps an error to what the client is told, by consequence.
 func classify(err error) (e *statusError, unexpected bool) {
 	var wrong *params.Error
+	var missing *tsdb.NotFoundError
 	switch {
 	case errors.As(err, &e):
 		return e, false
 	case errors.As(err, &wrong):
-		return &statusError{http.StatusBadRequest, 0, wrong.Error()}, false
+		return &statusError{code: http.StatusBadRequest, text: wrong.Error()}, false
+	case errors.As(err, &missing):
+		return &statusError{code: http.StatusNotFound, text: err.Error(), coverage: &missing.Coverage}, false
 	case errors.Is(err, tsdb.ErrNotFound):
-		return &statusError{http.StatusNotFound, 0, err.Error()}, false
+		return &statusError{code: http.StatusNotFound, text: err.Error()}, false
 	case errors.Is(err, tsdb.ErrNotReady), errors.Is(err, tsdb.ErrOverloaded):
-		return &statusError{http.StatusServiceUnavailable, retrySoon, err.Error()}, false
+		return &statusError{code: http.StatusServiceUnavailable, retry: retrySoon, text: err.Error()}, false
 	case errors.Is(err, tsdb.ErrDiskFull), errors.Is(err, tsdb.ErrStalled): // the store logs it, at a bounded rate
-		return &statusError{http.StatusServiceUnavailable, retryDisk, err.Error()}, false
+		return &statusError{code: http.StatusServiceUnavailable, retry: retryDisk, text: err.Error()}, false
 	case errors.Is(err, tsdb.ErrTooLarge):
-		return &statusError{http.StatusRequestEntityTooLarge, 0, err.Error()}, false
+		return &statusError{code: http.StatusRequestEntityTooLarge, text: err.Error()}, false
 	case errors.Is(err, tsdb.ErrReadOnly):
-		return &statusError{http.StatusMethodNotAllowed, 0, err.Error()}, false
+		return &statusError{code: http.StatusMethodNotAllowed, text: err.Error()}, false
 	case errors.Is(err, context.DeadlineExceeded):
-		return &statusError{http.StatusGatewayTimeout, 0, "it took longer than the time limit"}, false
+		return &statusError{code: http.StatusGatewayTimeout, text: "it took longer than the time limit"}, false
 	case errors.Is(err, context.Canceled), errors.Is(err, tsdb.ErrClosed):
-		return &statusError{http.StatusServiceUnavailable, retrySoon, "the daemon is shutting down"}, false
+		return &statusError{code: http.StatusServiceUnavailable, retry: retrySoon, text: "the daemon is shutting down"}, false
 	}
-	return &statusError{http.StatusServiceUnavailable, retryDisk, err.Error()}, true
+	return &statusError{code: http.StatusServiceUnavailable, retry: retryDisk, text: err.Error()}, true
 }
 
 // fail answers with an error. It logs what nobody could expect, once.
@@ -69,5 +75,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", strconv.Itoa(e.retry))
 	}
 	body := task.AppendJSONString([]byte(`{"error":`), e.text)
+	if e.coverage != nil {
+		body = appendCoverage(append(body, `,"coverage":`...), e.coverage)
+	}
 	a.reply(w, r, e.code, append(body, "}\n"...))
 }

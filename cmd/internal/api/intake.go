@@ -75,7 +75,7 @@ func (in *intake) cutShort(err error) error {
 	if in.res.accepted > 0 {
 		what = fmt.Sprintf("%d lines of it were taken", in.res.accepted)
 	}
-	return &statusError{e.code, e.retry, e.text + "; " + what}
+	return &statusError{code: e.code, retry: e.retry, text: e.text + "; " + what}
 }
 
 // take makes a record of one piece. Its error is the store's.

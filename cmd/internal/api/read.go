@@ -35,8 +35,7 @@ func (a *API) query(r *http.Request, run func(ctx context.Context) error) error 
 		return r.Context().Err()
 	case <-full.C:
 		a.metrics.refused.Inc()
-		return &statusError{http.StatusTooManyRequests, retrySoon,
-			"too many queries at once, more than --query.max-concurrent (" + strconv.Itoa(cap(a.queries)) + ")"}
+		return &statusError{code: http.StatusTooManyRequests, retry: retrySoon, text: "too many queries at once, more than --query.max-concurrent (" + strconv.Itoa(cap(a.queries)) + ")"}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), a.QueryTimeout)
 	defer cancel()

@@ -209,6 +209,19 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// What is not found may be where nothing is covered.
+func TestNotFoundHasCoverage(t *testing.T) {
+	f := newFake()
+	f.getErr = &tsdb.NotFoundError{Coverage: tsdb.Coverage{RetentionFrom: 1e6, Unreadable: []string{"a.db"}}}
+	h := newAPI(f)
+	for _, path := range []string{"/api/v1/invocations/x", "/api/v1/workflows/x"} {
+		const want = `{"error":"no such invocation","coverage":{"from":null,"to":null,"retention_from":1,"complete":false,"gaps":[],"unreadable":["a.db"]}}`
+		if w := do(h, request("GET", path, "")); w.Code != http.StatusNotFound || strings.TrimSpace(w.Body.String()) != want {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
+
 func TestTasksAndCount(t *testing.T) {
 	h := newAPI(newFake())
 	for path, want := range map[string]struct {
@@ -220,7 +233,7 @@ func TestTasksAndCount(t *testing.T) {
 		"/api/v1/tasks?form=1":                                {400, `unknown parameter`},
 		"/api/v1/tasks?from=5&to=4":                           {400, `from: after to`},
 		"/api/v1/tasks/t":                                     {200, `{"task_name":"t"`},
-		"/api/v1/tasks/none":                                  {404, `no invocation of task`},
+		"/api/v1/tasks/none":                                  {404, `{"error":"no invocation of task \"none\" in this range","coverage":{"from":null,`},
 		"/api/v1/workflows/a%2Fb":                             {200, `{"root_id":"a/b","root_stored":true,"total":0,"open":0,"given_up":0,"states":{},"first_at":null,"last_at":null,"broke_at":[],"tree":{"task_id":"a/b","state":"SENT","updated_at":1,"depth":0,"children":[]},"orphans":[],"deeper":[],"truncated":false,"complete":false,"coverage":{`},
 		"/api/v1/workflows/a?limit=1":                         {400, `unknown parameter`},
 		"/api/v1/workflows/":                                  {404, `no such endpoint`},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -52,7 +53,7 @@ func (a *API) tasks(w http.ResponseWriter, r *http.Request, _ string) error {
 func (a *API) task(w http.ResponseWriter, r *http.Request, name string) error {
 	return a.summaries(w, r, name, func(dst []byte, list []tsdb.TaskSummary, c *tsdb.Coverage) ([]byte, error) {
 		if len(list) == 0 {
-			return nil, refuse(http.StatusNotFound, "no invocation of task %q in this range", clip(name))
+			return nil, &statusError{code: http.StatusNotFound, text: fmt.Sprintf("no invocation of task %q in this range", clip(name)), coverage: c}
 		}
 		dst = appendSummary(dst, &list[0])
 		return append(appendCoverage(append(dst, `,"coverage":`...), c), '}'), nil

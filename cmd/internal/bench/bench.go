@@ -72,6 +72,7 @@ type run struct {
 	report  Report
 	yard    yards
 	maxRate float64 // lines a second that ingest has reached; 0 if it was not measured
+	written float64 // bytes that the log and cuts of ingest wrote for each; 0 as well
 }
 
 // Run runs the benchmarks. When ctx ends, it ends the daemons that it started,

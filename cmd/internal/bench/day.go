@@ -152,6 +152,9 @@ func (r *run) seal(ctx context.Context) (err error) {
 	r.report.less(bench, "written to the disk", "B/row", ours.written).against(ancestor.written, theAncestor)
 	r.report.less(bench, "the sealed file, indexes and filters included", "B/row", ours.bytes).target(140).against(ancestor.bytes, theAncestor)
 	r.report.less(bench, "the sealed file, indexes and filters included", "B/row", ours.bytes).target(140).against(plain.bytes, thePlain)
+	if r.written > 0 {
+		r.report.less(bench, "written per byte stored: log, cuts (above) and seal", "×", (r.written+ours.written)/ours.bytes).target(6).against(ancestor.written/ancestor.bytes, theAncestor)
+	}
 	if err := l.Close(); err != nil {
 		return err
 	}

@@ -31,6 +31,24 @@ type sent struct {
 	cut  int64 // requests whose connection was closed on them
 	took time.Duration
 	acks []time.Duration // how long each request took, ascending
+	done []ackAt         // the same, in the order in which they were answered
+}
+
+// ackAt is an answered request.
+type ackAt struct {
+	at   time.Time
+	took time.Duration
+}
+
+// between is what was answered, or began to wait, in a stretch of time.
+func (s *sent) between(from, to time.Time) (out []time.Duration) {
+	for _, a := range s.done {
+		if a.at.After(from) && a.at.Add(-a.took).Before(to) {
+			out = append(out, a.took)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (s *sent) rate() float64 { return float64(s.Accepted) / s.took.Seconds() }
@@ -77,6 +95,10 @@ func (r *run) send(ctx context.Context, d *daemon, s sending) (sent, error) {
 	}
 	wg.Wait()
 	out.took = time.Since(began)
+	slices.SortFunc(out.done, func(a, b ackAt) int { return a.at.Compare(b.at) })
+	for _, a := range out.done {
+		out.acks = append(out.acks, a.took)
+	}
 	slices.Sort(out.acks)
 	if len(errs) > 0 {
 		return out, errors.Join(errs[0])
@@ -90,7 +112,7 @@ func (s *sent) add(o *sent) {
 	s.Dropped += o.Dropped
 	s.busy += o.busy
 	s.cut += o.cut
-	s.acks = append(s.acks, o.acks...)
+	s.done = append(s.done, o.done...)
 }
 
 // sender is one client.
@@ -133,7 +155,7 @@ func (c *sender) run(ctx context.Context) error {
 			c.sent.busy++
 			continue
 		}
-		c.sent.acks = append(c.sent.acks, time.Since(due))
+		c.sent.done = append(c.sent.done, ackAt{time.Now(), time.Since(due)})
 		c.sent.Accepted += a.Accepted
 		c.sent.Rejected += a.Rejected
 		c.sent.Dropped += a.Dropped
