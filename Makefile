@@ -95,7 +95,8 @@ model: tools ## Compare MODEL (1000) random sequences of operations with the nai
 SOAK ?= 10m
 
 .PHONY: soak
-soak: build ## Overload a daemon for SOAK (10m), on a disk that stutters if root may mount one
+soak: build ## As root: hold a daemon's disk for 30 s, then overload one for SOAK (10m), on a disk that stutters
+	DAYBOOK_BIN=$(CURDIR)/bin/daybook $(GO) test -count=1 -v -timeout 0 -run '^TestStall$$' ./cmd/daybook -stall=30s
 	DAYBOOK_BIN=$(CURDIR)/bin/daybook $(GO) test -count=1 -v -timeout 0 -run '^TestSoak$$' ./cmd/daybook -soak=$(SOAK) $(ARGS)
 
 .PHONY: lint

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -148,29 +150,149 @@ func (l *load) balanceByCount(p *process, dropped int64) int64 {
 }
 
 // figures are what a process uses.
-type figures struct{ rss, goroutines, files int64 }
+type figures struct {
+	goroutines, files int64
+	own               int64            // files that are not those of live days
+	live              map[string]int64 // how often a file of a live day is open, by its path
+	attached          int64            // files attached to connections of queries, once for each
+	deleted           []string
+}
 
-func (p *process) figures() (f figures) {
+func (p *process) figures() figures {
 	p.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	dir := fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid)
+	files, err := os.ReadDir(dir)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(status), "VmRSS:")
-	if fields := strings.Fields(rest); len(fields) > 0 {
-		kib, err := strconv.ParseInt(fields[0], 10, 64)
+	f := figures{live: map[string]int64{}}
+	for _, file := range files {
+		target, err := os.Readlink(filepath.Join(dir, file.Name()))
 		if err != nil {
-			p.t.Fatal(err)
+			continue // closed since
 		}
-		f.rss = kib << 10
+		f.files++
+		switch {
+		case strings.HasSuffix(target, " (deleted)"):
+			f.deleted = append(f.deleted, target)
+		case liveDay.MatchString(target):
+			f.live[target]++
+		default:
+			f.own++
+		}
 	}
-	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	f.files = int64(len(files))
+	f.attached = int64(p.metric("daybook_attached_files"))
 	f.goroutines = int64(p.metric("go_goroutines"))
 	return f
+}
+
+var liveDay = regexp.MustCompile(`/live/\d{4}-\d{2}-\d{2}\.\d+\.db(-wal|-shm)?$`)
+
+// leaked says what there is more of than before that has no reason. A live file
+// and its -wal are open twice, and once more for every connection that has the
+// file attached. Of a connection that was closed the -wal is closed too; the file
+// itself SQLite keeps for the next one, since closing it would give up the locks
+// of the others: at most as many as there may be connections, which are eight.
+func (f figures) leaked(before figures) (what []string) {
+	wal := f.attached
+	for path, n := range f.live {
+		switch {
+		case strings.HasSuffix(path, "-wal"):
+			wal += 2 - n
+		case strings.HasSuffix(path, "-shm") && n > 1, n > 2+8:
+			what = append(what, fmt.Sprintf("%s is open %d times", path, n))
+		}
+	}
+	if wal < 0 {
+		what = append(what, fmt.Sprintf("%d -wal files are open and not attached", -wal))
+	}
+	if f.own > before.own+2 {
+		what = append(what, fmt.Sprintf("%d files were open before, %d are after", before.own, f.own))
+	}
+	if f.goroutines > before.goroutines+4 { // some come and go
+		what = append(what, fmt.Sprintf("%d goroutines before, %d after", before.goroutines, f.goroutines))
+	}
+	if len(f.deleted) > 0 {
+		what = append(what, fmt.Sprintf("deleted and still open: %q", f.deleted))
+	}
+	return what
+}
+
+// rss is the memory that is resident, and the most that ever was.
+func (p *process) rss() (now, peak int64, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kib); n == 1 {
+			now = kib << 10
+		} else if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
+			peak = kib << 10
+		}
+	}
+	if now == 0 || peak == 0 {
+		return 0, 0, fmt.Errorf("no VmRSS and VmHWM in %s", status)
+	}
+	return now, peak, nil
+}
+
+// watch samples the memory until the function that it returns is called. That
+// gives the samples; the last is the most that ever was, between them too.
+func (p *process) watch() (samples func() []int64) {
+	stop, done := make(chan struct{}), make(chan struct{})
+	var rss []int64
+	var peak int64
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			now, most, err := p.rss()
+			if err != nil {
+				return // it has ended, as others will notice
+			}
+			rss, peak = append(rss, now), most
+			select {
+			case <-tick.C:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() []int64 {
+		close(stop)
+		<-done
+		if len(rss) == 0 {
+			p.t.Fatal("the memory of the daemon cannot be read")
+		}
+		return append(rss, peak)
+	}
+}
+
+// gaps are the gaps of a cause, and the records that they count together.
+func (p *process) gaps(cause string) (n int, records int64) {
+	p.t.Helper()
+	var page struct {
+		Coverage struct {
+			Gaps []struct {
+				Cause string
+				Count int64
+			}
+		}
+	}
+	code, body := p.get("/api/v1/invocations?limit=1&details=false")
+	if err := json.Unmarshal(body, &page); err != nil || code != http.StatusOK {
+		p.t.Fatalf("%d %s", code, body)
+	}
+	for _, g := range page.Coverage.Gaps {
+		if g.Cause == cause {
+			n++
+			records += g.Count
+		}
+	}
+	return n, records
 }
 
 // metric is the value of a metric without labels.

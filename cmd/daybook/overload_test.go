@@ -82,6 +82,9 @@ func TestOverload(t *testing.T) {
 			life((*process).kill)
 			p := serve(t, dir, flags...)
 			l.balance(p, dropped)
+			if _, told := p.gaps("dropped"); told != dropped {
+				t.Errorf("%d records were dropped, the gaps count %d", dropped, told)
+			}
 			_, page := p.get("/api/v1/invocations?limit=1")
 			if policy == "reject" && dropped > 0 || policy == "drop-oldest" && !strings.Contains(string(page), `"cause":"dropped"`) {
 				t.Errorf("%d dropped; %s", dropped, page)
