@@ -159,10 +159,11 @@ func readPage(body []byte) (p queryPage, err error) {
 			RetentionFrom json.Number `json:"retention_from"`
 			Complete      bool        `json:"complete"`
 			Gaps          []struct {
-				From  json.Number `json:"from"`
-				To    json.Number `json:"to"`
-				Cause string      `json:"cause"`
-				Count int64       `json:"count"`
+				From   json.Number `json:"from"`
+				To     json.Number `json:"to"`
+				Source string      `json:"source"`
+				Cause  string      `json:"cause"`
+				Count  int64       `json:"count"`
 			} `json:"gaps"`
 			Unreadable []string `json:"unreadable"`
 		} `json:"coverage"`
@@ -194,7 +195,7 @@ func readPage(body []byte) (p queryPage, err error) {
 	c := &a.Coverage
 	p.Coverage = tsdb.Coverage{From: at(c.From), To: at(c.To), RetentionFrom: at(c.RetentionFrom), Complete: c.Complete, Unreadable: c.Unreadable}
 	for _, g := range c.Gaps {
-		p.Coverage.Gaps = append(p.Coverage.Gaps, tsdb.Gap{From: at(g.From), To: at(g.To), Cause: g.Cause, Count: g.Count})
+		p.Coverage.Gaps = append(p.Coverage.Gaps, tsdb.Gap{From: at(g.From), To: at(g.To), Source: g.Source, Cause: g.Cause, Count: g.Count})
 	}
 	return p, err
 }

@@ -39,11 +39,14 @@ func (n *coverageNotes) print(w io.Writer, found int, complete bool) {
 		fmt.Fprintf(w, "daybook: not covered: %s cannot be read, daybook verify says more\n", printable(name))
 	}
 	for _, g := range n.gaps {
-		missing := ""
+		source, missing := "", ""
+		if g.Source != "" {
+			source = fmt.Sprintf(" (%s)", printable(g.Source))
+		}
 		if g.Count > 0 {
 			missing = fmt.Sprintf(", %d missing", g.Count)
 		}
-		fmt.Fprintf(w, "daybook: not covered: %s to %s, %s%s\n", clock(g.From), clock(g.To), printable(g.Cause), missing)
+		fmt.Fprintf(w, "daybook: not covered: %s to %s, %s%s%s\n", clock(g.From), clock(g.To), printable(g.Cause), source, missing)
 	}
 	if n.retention > 0 && (found == 0 || n.from != 0) && n.from < n.retention {
 		fmt.Fprintf(w, "daybook: not covered: what ended before %s is not kept (--retention.time)\n", clock(n.retention))

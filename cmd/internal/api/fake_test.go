@@ -69,7 +69,8 @@ func (f *fake) Workflow(_ context.Context, id string, _ int) (tsdb.Workflow, err
 	return tsdb.Workflow{RootID: id, Nodes: []tsdb.WorkflowNode{{Invocation: v, Stored: true}}}, f.getErr
 }
 
-func (f *fake) Tasks(_ context.Context, _, _ int64, name string) ([]tsdb.TaskSummary, tsdb.Coverage, error) {
+func (f *fake) Tasks(_ context.Context, from, to int64, name string) ([]tsdb.TaskSummary, tsdb.Coverage, error) {
+	f.query.From, f.query.To = from, to
 	if name == "none" {
 		return nil, tsdb.Coverage{}, f.err
 	}
@@ -77,6 +78,7 @@ func (f *fake) Tasks(_ context.Context, _, _ int64, name string) ([]tsdb.TaskSum
 }
 
 func (f *fake) Series(_ context.Context, _ string, from, to int64, step rollup.Width) ([]rollup.Point, tsdb.Coverage, error) {
+	f.query.From, f.query.To = from, to
 	s, err := rollup.NewSeries(from, to, step)
 	if err != nil {
 		return nil, tsdb.Coverage{}, err

@@ -20,15 +20,18 @@ var (
 	seriesParams = map[string]string{"from": "from", "to": "to", "step": "step"}
 )
 
-// span reads from and to; by default the last 24 hours, to the end of the
-// present minute: part of one would be read row by row, not from rollups.
+// span reads from and to; by default the last 24 hours, from the beginning of
+// the minute in which they begin to the end of the present one: part of one
+// would be read row by row, not from rollups.
 func (p *reader) span() (from, to int64) {
 	from, to = p.FromTime(), p.Moment("to")
+	back := to
 	if p.One("to") == "" {
-		to = rollup.Minute.Start(p.Now.UnixMicro()) + rollup.Minute.Micros()
+		back = rollup.Minute.Start(p.Now.UnixMicro())
+		to = back + rollup.Minute.Micros()
 	}
 	if p.One("from") == "" {
-		from = max(to-dayMicros, 0)
+		from = max(back-dayMicros, 0)
 	}
 	if p.Err() == nil && from > to {
 		p.Fail("from", "after to")
