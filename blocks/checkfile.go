@@ -129,7 +129,7 @@ func (r *report) day(ctx context.Context, deep bool) error {
 func (r *report) checksum() error {
 	text, err := os.ReadFile(r.path + checksumSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
-		r.note("nothing; it is written when the day is sealed again", "%s has no %s beside it", filepath.Base(r.path), checksumSuffix)
+		r.note("nothing; a daemon checks the file and writes it", "%s has no %s beside it", filepath.Base(r.path), checksumSuffix)
 		return nil
 	}
 	if err != nil {

@@ -19,8 +19,8 @@ const checksumSuffix = ".sha256"
 
 // PublishSealed gives a built file its name in daysDir, then writes its
 // checksum. It never replaces a file (fs.ErrExist). After a crash the file is
-// under tmp or in daysDir, whole; WriteChecksum makes up for a checksum that
-// is missing then.
+// under tmp or in daysDir, whole; whoever opens it makes up for a checksum that
+// is missing then (compact.Mend).
 func PublishSealed(tmpPath, daysDir string, day task.Day, generation int) (path string, err error) {
 	path = filepath.Join(daysDir, SealedName(day, generation))
 	if err := absent(path); err != nil {

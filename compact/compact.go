@@ -3,6 +3,7 @@ package compact
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -91,8 +92,9 @@ type Options struct {
 type Legacies interface {
 	// HandedOver lists them.
 	HandedOver() []LegacyFile
-	// DeleteLegacy lets go of one and deletes it once its readers have gone.
-	DeleteLegacy(path string) error
+	// DeleteLegacy lets go of one, deletes it once its readers have gone, and
+	// counts it.
+	DeleteLegacy(path, cause string) error
 }
 
 // LegacyFile is a legacy file and what it takes up.
@@ -106,7 +108,10 @@ type LegacyFile struct {
 type Observer struct {
 	Cut    func(rows int64, took time.Duration)              // one day's transaction
 	Seal   func(rows int64, took time.Duration, reseal bool) // one day
-	Delete func(cause string)                                // one day, snapshot or legacy file
+	Delete func(cause string)                                // one day or snapshot that is gone
+	// Tried is told what became of something that nobody waits for: "remove",
+	// "checksum", "filter", "clock", "open". A nil error says that it works (again).
+	Tried func(operation string, err error)
 }
 
 func (o *Observer) defaults() {
@@ -118,6 +123,9 @@ func (o *Observer) defaults() {
 	}
 	if o.Delete == nil {
 		o.Delete = func(string) {}
+	}
+	if o.Tried == nil {
+		o.Tried = func(string, error) {}
 	}
 }
 
@@ -134,16 +142,21 @@ type Compactor struct {
 	// but not while a day is being built or readers drain. Before mu.
 	act sync.Mutex
 
-	mu         sync.Mutex // no I/O under it
-	days       map[task.Day]*day
-	highest    map[task.Day]int    // generation that was ever named in days/, readable or not: no path is used twice
-	leftover   map[task.Day]string // a sealed file that got its name while the disk failed, and could not be taken away
-	nextSeq    int
-	unreadable map[string]error
-	guard      clockGuard
-	pending    *pendingFree // the last deletion for the disk's sake, until the disk shows it
-	pressure   string       // what is over its limit and cannot be helped by deleting; empty if nothing
-	retiring   sync.WaitGroup
+	removing sync.Mutex // held to try deleting again; before mu
+
+	mu            sync.Mutex // no I/O under it
+	days          map[task.Day]*day
+	highest       map[task.Day]int    // generation that was ever named in days/, readable or not: no path is used twice
+	leftover      map[task.Day]string // a sealed file that got its name while the disk failed, and could not be taken away
+	nextSeq       int
+	unreadable    map[string]error
+	guard         clockGuard
+	pending       *pendingFree         // the last deletion for the disk's sake, until the disk shows it
+	doomed        []doomed             // deleting them has failed
+	unsummed      map[string]*unsummed // sealed files without a checksum, by path
+	filtersFailed atomic.Bool          // reading one, when they were last balanced
+	pressure      string               // what is over its limit and cannot be helped by deleting; empty if nothing
+	retiring      sync.WaitGroup
 }
 
 // day is what is known of one day's files.
@@ -308,6 +321,11 @@ func (c *Compactor) Close() error {
 		}
 		if x.sealed != nil {
 			note(x.sealed.Close())
+		}
+	}
+	for _, x := range c.doomed {
+		if x.live != nil {
+			note(x.live.Close())
 		}
 	}
 	if c.parked != nil {

@@ -26,7 +26,7 @@
 //	there, or the older generation          the sealed file names the older one: it goes, .sha256 first
 //	sealed file in days/ by a failing disk, the one generation too many: into quarantine/, and the day is sealed again
 //	and the live file was cut into since
-//	sealed file without .sha256             a note in verify; nothing is missing
+//	sealed file without .sha256             Mend checks the file and writes it
 //	retention: out of the catalog, not      the day is older than the floor: it goes now
 //	yet deleted
 //	gap stored, still in the log            replayed, and merged into what is stored

@@ -30,7 +30,7 @@ func dirsOf(root string) dirs {
 // crash has left (see the package documentation) and fills the catalog.
 func Open(o Options) (c *Compactor, err error) {
 	o.Observer.defaults()
-	c = &Compactor{opts: o, logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, unreadable: map[string]error{}}
+	c = &Compactor{opts: o, logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, unsummed: map[string]*unsummed{}, unreadable: map[string]error{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -80,6 +80,13 @@ func (c *Compactor) sweepTmp() error {
 	return nil
 }
 
+// UnfinishedBackup lies in days/ while a backup that is made there is not whole.
+const UnfinishedBackup = "unfinished-backup"
+
+// ErrUnfinishedBackup is why it is among the files that are left out: whoever
+// reads the directory is to know.
+var ErrUnfinishedBackup = errors.New("a backup into this directory was interrupted: files of two backups may be mixed here, run daybook backup again")
+
 // leaveOut notes a file that is not understood.
 func (c *Compactor) leaveOut(path string, err error) {
 	rel, relErr := filepath.Rel(c.dirs.root, path)
@@ -104,6 +111,10 @@ func (c *Compactor) openSealed() error {
 		if strings.HasSuffix(e.Name(), ".sha256") {
 			continue
 		}
+		if e.Name() == UnfinishedBackup {
+			c.leaveOut(path, ErrUnfinishedBackup)
+			continue
+		}
 		d, gen, ok := blocks.ParseSealedName(e.Name())
 		if !ok {
 			c.leaveOut(path, errors.New("not the name of a day file"))
@@ -126,6 +137,7 @@ func (c *Compactor) openSealed() error {
 			continue // its live file has everything
 		}
 		c.days[d] = &day{sealed: gens[0]}
+		c.noteUnsummed(gens[0].Path())
 		for _, old := range gens[1:] {
 			if err := old.Close(); err != nil {
 				return err
@@ -189,7 +201,7 @@ func (c *Compactor) seeQuarantined() {
 	dir := filepath.Join(c.dirs.root, "quarantine")
 	entries, err := readDir(dir)
 	if err != nil {
-		level.Warn(c.logger).Log("msg", "looking for day files in quarantine", "path", dir, "err", err)
+		c.opts.Observer.Tried("open", fmt.Errorf("looking for day files in quarantine: %w", err))
 	}
 	for _, e := range entries {
 		base, _, ok := strings.Cut(e.Name(), ".db")
@@ -307,7 +319,7 @@ func (c *Compactor) supersedeParked() {
 			continue
 		}
 		if err := c.parked.Supersede(context.Background(), x.live); err != nil {
-			level.Error(c.logger).Log("msg", "parked invocations that were stored since may be shown twice", "day", d, "err", err)
+			c.opts.Observer.Tried("open", fmt.Errorf("parked invocations that were stored in %s since may be shown twice: %w", d, err))
 		}
 	}
 }

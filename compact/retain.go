@@ -52,14 +52,11 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 		c.noteDeleted(h, days[len(days)-1])
 	}
 	for _, d := range days {
-		took, err := c.expire(ctx, d)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+		gone, err := c.expire(ctx, d, "age")
+		if gone {
+			n++
 		}
-		n++
-		c.opts.Observer.Delete("age")
-		level.Info(c.logger).Log("msg", "deleted day", "day", d, "cause", "age", "took", took)
+		errs = append(errs, err)
 	}
 	return n, errors.Join(errs...)
 }
@@ -72,35 +69,36 @@ func (c *Compactor) noteDeleted(h Head, d task.Day) {
 	}
 }
 
-// expire takes a day out of the catalog, waits for its readers, and deletes
-// its files. It returns how long that took, without waiting for a cut that was
-// under way.
-func (c *Compactor) expire(ctx context.Context, d task.Day) (time.Duration, error) {
+// expire takes a day out of the catalog, waits for its readers, and deletes its
+// files; a day that is being sealed stays.
+func (c *Compactor) expire(ctx context.Context, d task.Day, cause string) (gone bool, err error) {
 	c.act.Lock()
-	began := time.Now()
+	began := time.Now() // after the cut that was under way
 	c.mu.Lock()
 	x := c.days[d]
 	if x == nil || x.sealing {
 		c.mu.Unlock()
 		c.act.Unlock()
-		return 0, nil
+		return false, nil
 	}
 	delete(c.days, d)
 	c.mu.Unlock()
 	c.publish(d)
 	c.act.Unlock()
 	fault.Point("retain.out")
-	err := c.remove(ctx, x.live, x.sealed)
-	return time.Since(began), err
+	err = c.remove(ctx, doomed{day: d, live: x.live, sealed: x.sealed, cause: cause, began: began})
+	return err == nil, err
 }
 
 // Remember notes the time as the one at which the clock was last seen: it is
 // the LOCK file's modification time, which needs no free disk.
 func (c *Compactor) Remember() {
 	now := c.opts.Now()
-	if err := os.Chtimes(c.dirs.lock, now, now); err != nil && !errors.Is(err, os.ErrNotExist) {
-		level.Warn(c.logger).Log("msg", "noting the time", "err", err)
+	err := os.Chtimes(c.dirs.lock, now, now)
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
 	}
+	c.opts.Observer.Tried("clock", err)
 }
 
 // Paused reports until when deletion by age is paused; zero if it is not.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-kit/log/level"
 
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -30,6 +31,9 @@ const showWait = time.Minute
 // its limit and deleting can help. It needs no free disk. It returns how many
 // days and snapshots went.
 func (c *Compactor) RetainSpace(ctx context.Context, h Head) (int, error) {
+	if err := c.removeDoomed(ctx); c.expiring() {
+		return 0, err // no other day goes for want of what this one would free
+	}
 	n, over, err := c.retainSize(ctx, h)
 	if err != nil {
 		return n, err
@@ -208,23 +212,24 @@ func (c *Compactor) offer(s space) []offer {
 // deleteVictim deletes one. A day that goes raises the floor, so that it does
 // not come back.
 func (c *Compactor) deleteVictim(ctx context.Context, h Head, v victim, cause string) error {
-	defer c.opts.Observer.Delete(cause)
 	if v.snapshot != "" {
+		if err := fault.Op("remove", v.snapshot); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(v.snapshot); err != nil {
+			return err
+		}
+		c.opts.Observer.Delete(cause)
 		level.Info(c.logger).Log("msg", "deleted snapshot", "path", v.snapshot, "cause", cause, "bytes", v.frees)
-		return os.RemoveAll(v.snapshot)
+		return nil
 	}
 	if v.legacy != "" {
-		level.Info(c.logger).Log("msg", "a legacy file goes", "path", v.legacy, "newest", v.day, "cause", cause, "bytes", v.frees)
-		return c.opts.Legacy.DeleteLegacy(v.legacy)
+		return c.opts.Legacy.DeleteLegacy(v.legacy, cause)
 	}
 	if err := h.LogFloor(v.day + 1); err != nil {
 		level.Warn(c.logger).Log("msg", "the retention floor is not in the log", "err", err)
 	}
 	c.noteDeleted(h, v.day)
-	took, err := c.expire(ctx, v.day)
-	if err != nil {
-		return err
-	}
-	level.Info(c.logger).Log("msg", "deleted day", "day", v.day, "cause", cause, "bytes", v.frees, "took", took)
-	return nil
+	_, err := c.expire(ctx, v.day, cause)
+	return err
 }

@@ -76,7 +76,7 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
 		level.Info(c.logger).Log("msg", "sealed day", "day", d, "generation", gen, "rows", sealed.Rows(), "bytes", sealed.Bytes(), "took", time.Since(began))
 	}
 	c.balanceFilters()
-	c.retire(ctx, live, old)
+	c.retire(ctx, doomed{day: d, live: live, sealed: old})
 	return nil
 }
 
@@ -101,8 +101,9 @@ func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks
 		}
 		return nil, errors.Join(err, removeIfThere(tmp))
 	}
-	if err != nil { // it is there, whole; verify notes that it has no checksum
-		level.Warn(c.logger).Log("msg", "writing the checksum of a sealed day", "day", d, "err", err)
+	if err != nil { // it is there, whole: Mend writes it
+		c.needsChecksum(path)
+		c.opts.Observer.Tried("checksum", err)
 	}
 	sealed, err := blocks.OpenSealed(path)
 	if err != nil {
@@ -165,41 +166,6 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-// retire deletes files that a sealed file has replaced, when no reader holds
-// them any more. It does not make the sealer wait for them.
-func (c *Compactor) retire(ctx context.Context, live *blocks.Live, old *blocks.Sealed) {
-	c.retiring.Add(1)
-	go func() {
-		defer c.retiring.Done()
-		if err := c.remove(context.WithoutCancel(ctx), live, old); err != nil {
-			level.Error(c.logger).Log("msg", "a replaced file stays until the next start", "err", err)
-		}
-	}()
-}
-
-// remove waits for readers and deletes. Either argument may be nil.
-func (c *Compactor) remove(ctx context.Context, live *blocks.Live, sealed *blocks.Sealed) error {
-	var errs []error
-	if sealed != nil {
-		err := c.drained(ctx, sealed.Path())
-		if err == nil {
-			fault.Point("sealed.drained")
-			err = errors.Join(sealed.Close(), blocks.RemoveSealed(sealed.Path()))
-		}
-		errs = append(errs, err)
-	}
-	if live != nil {
-		err := c.drained(ctx, live.Path())
-		if err == nil {
-			err = live.Close()
-			fault.Point("live.closed")
-			err = errors.Join(err, live.Remove())
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
 // FilterBytes is the memory of the id filters that are resident, those of days
 // being written included.
 func (c *Compactor) FilterBytes() (sum int64) {
@@ -222,6 +188,7 @@ func (c *Compactor) balanceFilters() {
 	view := c.opts.Catalog.View()
 	defer view.Release()
 	var sum int64
+	var failed error
 	for _, f := range view.Days() {
 		if f.Sealed == nil {
 			continue
@@ -230,8 +197,10 @@ func (c *Compactor) balanceFilters() {
 			f.Sealed.DropFilter()
 			continue
 		}
-		if err := f.Sealed.LoadFilter(); err != nil {
-			level.Warn(c.logger).Log("msg", "an id filter could not be read; its day is probed on disk", "day", f.Day, "err", err)
+		if err := f.Sealed.LoadFilter(); err != nil && failed == nil {
+			failed = fmt.Errorf("of %s: %w", f.Day, err)
 		}
 	}
+	c.filtersFailed.Store(failed != nil)
+	c.opts.Observer.Tried("filter", failed)
 }

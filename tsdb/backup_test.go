@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"daybook/compact"
 	"daybook/tsdb/task"
 )
 
@@ -234,9 +235,30 @@ func TestBackup(t *testing.T) {
 	if got := dayNames(t, bo.Dest); got != "2026-11-20.2 2026-11-21.2 2026-11-22.2 2026-11-23" {
 		t.Errorf("superseded generations stay: %s", got)
 	}
-	if exists(filepath.Join(bo.Dest, "days", backupUnfinished)) {
+	mark := filepath.Join(bo.Dest, "days", compact.UnfinishedBackup)
+	if exists(mark) {
 		t.Error("the backup is marked as unfinished")
 	}
+
+	// One that was interrupted is named with what to do about it, which helps.
+	if err := os.WriteFile(mark, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ho := o
+	ho.Dir = bo.Dest
+	half, err := OpenReadOnly(ho)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := findings(t, half); len(found) != 1 || !strings.HasSuffix(found[0].Path, compact.UnfinishedBackup) || !strings.Contains(found[0].Problem, "interrupted") ||
+		!strings.Contains(found[0].Remedy, "`daybook backup` into this directory again") || strings.Contains(found[0].Remedy, "move it out") {
+		t.Errorf("%+v", found)
+	}
+	if err := half.Close(); err != nil {
+		t.Fatal(err)
+	}
+	backup(0, 0, 4)
+	sameContents(t, "backed up again", opened(t, bo.Dest, o), want)
 
 	// Retention deletes a day: it stays in the backup until it is pruned.
 	o.RetentionTime = 3 * 24 * time.Hour

@@ -20,9 +20,6 @@ const (
 	backupMarker = "BACKUP"
 	// markCompleted begins the line of the marker that says when.
 	markCompleted = "completed: "
-	// backupUnfinished lies in days/ while a backup is not whole. It is not the
-	// name of a day file: a daemon and verify name it.
-	backupUnfinished = "unfinished-backup"
 )
 
 // copiedLock is what the LOCK file of a copy says, where a daemon writes its
@@ -202,10 +199,10 @@ func (d *dest) stage() (string, error) {
 
 // flag marks the directory as not whole.
 func (d *dest) flag() error {
-	if err := fault.Op("create", d.path("days", backupUnfinished)); err != nil {
+	if err := fault.Op("create", d.path("days", compact.UnfinishedBackup)); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(d.path("days", backupUnfinished), os.O_WRONLY|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(d.path("days", compact.UnfinishedBackup), os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
@@ -213,10 +210,10 @@ func (d *dest) flag() error {
 }
 
 func (d *dest) unflag() error {
-	if err := fault.Op("remove", d.path("days", backupUnfinished)); err != nil {
+	if err := fault.Op("remove", d.path("days", compact.UnfinishedBackup)); err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(d.path("days", backupUnfinished)), compact.SyncDir(d.path("days")))
+	return errors.Join(os.RemoveAll(d.path("days", compact.UnfinishedBackup)), compact.SyncDir(d.path("days")))
 }
 
 // mark writes the file that makes the directory a backup.

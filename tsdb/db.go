@@ -56,8 +56,8 @@ type DB struct {
 	dropping sync.Mutex    // held to make room by force
 	room     broadcast     // tells that the cutter has made a round
 
+	failures failures
 	mu       sync.Mutex
-	storeErr error // the last attempt to store failed with this; nil if it went well
 	warned   time.Time
 	running  sync.WaitGroup
 }
@@ -150,7 +150,7 @@ func (db *DB) openFiles() (err error) {
 	}
 	db.compact, err = open(compact.Options{
 		Dir: o.Dir, Logger: o.Logger, Now: o.Now, Catalog: db.catalog, FilterBytes: o.FilterBytes, SealDelay: o.SealDelay,
-		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, LastSeen: db.lastSeen(), Observer: db.metrics.observer(), Step: o.step, Legacy: db,
+		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, LastSeen: db.lastSeen(), Observer: db.observer(), Step: o.step, Legacy: db,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the day files: %w", err)
@@ -180,7 +180,7 @@ func (db *DB) openHead() error {
 	if fsys == nil {
 		fsys = logFS
 	}
-	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{FS: fsys, SegmentBytes: o.walSegment, Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.noteStore,
+	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{FS: fsys, SegmentBytes: o.walSegment, Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.logFailed,
 		OnSync: func(took time.Duration) { db.metrics.fsync.Observe(took.Seconds()) }})
 	if err != nil {
 		return fmt.Errorf("opening the log: %w", err)
@@ -245,13 +245,6 @@ func (db *DB) retentionFrom() int64 {
 		from = max(from, task.DayOf(db.opts.Now().Add(-db.opts.RetentionTime).UnixMicro()).Start())
 	}
 	return from
-}
-
-// noteStore remembers whether storing works, for Health.
-func (db *DB) noteStore(err error) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	db.storeErr = err
 }
 
 // broadcast wakes everybody who waits.

@@ -14,13 +14,7 @@ func (db *DB) FilterBytes() int64 { return db.compact.FilterBytes() }
 func (db *DB) Health() Health {
 	h := Health{CanStore: true, RowsExact: true, DroppedTotal: db.dropped.Load(), RejectedTotal: db.rejected.Load()}
 	reason := func(format string, args ...any) { h.Reasons = append(h.Reasons, fmt.Sprintf(format, args...)) }
-	db.mu.Lock()
-	storeErr := db.storeErr
-	db.mu.Unlock()
-	if storeErr != nil {
-		h.CanStore = false
-		reason("cannot store: %v", storeErr)
-	}
+	h.Reasons, h.CanStore = db.failureReasons()
 	if !db.ready.Load() {
 		h.CanStore = false
 		reason("the log is being replayed")

@@ -16,6 +16,7 @@ import (
 
 	"daybook/blocks"
 	"daybook/compact"
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -37,6 +38,7 @@ type legacyFile struct {
 type legacies struct {
 	mu    sync.Mutex
 	files []*legacyFile
+	left  []leftLegacy // could not be deleted
 }
 
 // use returns the files as they are, and pins them until done is called.
@@ -128,7 +130,11 @@ func (db *DB) openLegacies() error {
 	for i, f := range db.legacy.files {
 		db.loadSums(f, db.legacy.files[:i])
 	}
-	return errors.Join(db.noteAttached(), db.sweepSums())
+	if !db.readOnly { // a full disk is no reason not to start
+		db.tried(opLegacyNote, db.noteAttached())
+		db.tried(opLegacySums, db.sweepSums())
+	}
+	return nil
 }
 
 // realPath is where a path leads to; an absolute path if that is not known.
@@ -161,7 +167,8 @@ func (db *DB) legacyMissing(path string, err error) bool {
 	return db.readOnly && errors.Is(err, os.ErrNotExist) && slices.Contains(db.attachedPaths(), path)
 }
 
-// noteAttached writes the file anew. A full disk is no reason not to start.
+// noteAttached writes the file anew: its content is durable before it gets its
+// name, which is no reason to stop anything if it fails.
 func (db *DB) noteAttached() error {
 	path := filepath.Join(db.opts.Dir, attachedName)
 	var lines strings.Builder
@@ -173,17 +180,30 @@ func (db *DB) noteAttached() error {
 		}
 	}
 	old, err := os.ReadFile(path)
-	if db.readOnly || string(old) == lines.String() && (err == nil || lines.Len() == 0) {
+	if string(old) == lines.String() && (err == nil || lines.Len() == 0) {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".tmp", []byte(lines.String()), 0o644); err != nil {
-		level.Warn(db.logger).Log("msg", "noting the legacy files for the tools", "err", err)
-		return nil
+	tmp := path + ".tmp"
+	if err := fault.Op("create", tmp); err != nil {
+		return err
 	}
-	return os.Rename(path+".tmp", path)
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	if err = fault.Op("write", tmp); err == nil {
+		_, err = f.WriteString(lines.String())
+	}
+	if err := errors.Join(err, fault.Op("sync", tmp), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := rename(tmp, path); err != nil {
+		return err
+	}
+	return compact.SyncDir(filepath.Dir(path))
 }
 
 // legacyLeftOut notes a file that cannot be attached.
@@ -226,8 +246,12 @@ func (db *DB) leavesAt(f *legacyFile) time.Time {
 // whole file at a time. What lies under data/legacy/ is deleted; a file
 // elsewhere is the user's, and is only detached unless he said otherwise.
 func (db *DB) retainLegacies() error {
+	if db.fails(opLegacyNote) {
+		db.tried(opLegacyNote, db.noteAttached())
+	}
+	errs := []error{db.deleteLeft()}
 	if !db.compact.Paused().IsZero() {
-		return nil
+		return errs[0]
 	}
 	var leaving []*legacyFile
 	db.legacy.mu.Lock()
@@ -241,16 +265,15 @@ func (db *DB) retainLegacies() error {
 	})
 	db.legacy.mu.Unlock()
 	if len(leaving) == 0 {
-		return nil
+		return errs[0]
 	}
-	errs := []error{db.noteAttached()} // first: the tools shall not miss what is deleted
+	db.tried(opLegacyNote, db.noteAttached()) // first: the tools shall not miss what is deleted
 	for _, f := range leaving {
 		deleted := f.handedOver || db.opts.LegacyDelete
-		err := db.letGo(f, deleted)
-		if deleted && err == nil {
-			db.metrics.deletions.WithLabelValues("age").Inc()
+		err := db.letGo(f, deleted, "age")
+		if err == nil && !deleted {
+			level.Info(db.logger).Log("msg", "a legacy file has aged out", "path", f.Path())
 		}
-		level.Info(db.logger).Log("msg", "a legacy file has aged out", "path", f.Path(), "deleted", deleted && err == nil)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -263,22 +286,71 @@ var legacySides = []string{"-shm", "-wal", ""}
 // letGo detaches a file that is out of the list once its readers have gone, and
 // deletes it if it is to go. Queries are bounded in time; the building of its
 // rollups is not, and may be waiting for the very room that this makes.
-func (db *DB) letGo(f *legacyFile, deleted bool) error {
+func (db *DB) letGo(f *legacyFile, deleted bool, cause string) error {
 	f.leave()
 	if err := db.head.LogDeleted(task.DayOf(f.newest) + 1); err != nil {
 		level.Warn(db.logger).Log("msg", "that a legacy file has gone is not in the log", "path", f.Path(), "err", err)
 	}
 	f.users.Wait()
-	err := errors.Join(f.Close(), db.removeSums(f))
-	if err != nil || !deleted {
-		return err
+	err := f.Close()
+	if !deleted {
+		cause = ""
 	}
+	return errors.Join(err, db.deleteLegacy(leftLegacy{legacyFile: f, cause: cause}))
+}
+
+// leftLegacy is a file that is detached and not gone; without a cause only its
+// rollups are to go.
+type leftLegacy struct {
+	*legacyFile
+	cause string
+	was   os.FileInfo // the file that could not be deleted; nil before the first try
+}
+
+// deleteLegacy deletes what is to go of a file that nobody uses. What the disk
+// does not let go is tried again: see deleteLeft.
+func (db *DB) deleteLegacy(x leftLegacy) error {
+	err := db.removeSums(x.legacyFile)
 	for _, side := range legacySides {
-		if e := os.Remove(f.Path() + side); e != nil && !errors.Is(e, os.ErrNotExist) {
-			err = errors.Join(err, e)
+		if err != nil || x.cause == "" {
+			break
+		}
+		path := x.Path() + side
+		if err = fault.Op("remove", path); err == nil {
+			err = os.Remove(path)
+		}
+		if errors.Is(err, os.ErrNotExist) {
+			err = nil
 		}
 	}
-	return err
+	if err != nil {
+		x.was, _ = os.Lstat(x.Path())
+		db.legacy.mu.Lock()
+		defer db.legacy.mu.Unlock()
+		db.legacy.left = append(db.legacy.left, x)
+		return fmt.Errorf("deleting %s: %w", x.Path(), err)
+	}
+	if x.cause != "" {
+		db.metrics.deletions.WithLabelValues(x.cause).Inc()
+		level.Info(db.logger).Log("msg", "deleted legacy file", "path", x.Path(), "newest", stamp(x.newest), "cause", x.cause)
+	}
+	return nil
+}
+
+// deleteLeft tries again what could not be deleted.
+func (db *DB) deleteLeft() error {
+	db.legacy.mu.Lock()
+	left := db.legacy.left
+	db.legacy.left = nil
+	db.legacy.mu.Unlock()
+	var errs []error
+	for _, x := range left {
+		if now, err := os.Lstat(x.Path()); err == nil && x.was != nil && !os.SameFile(now, x.was) {
+			continue // somebody has put another one there
+		}
+		errs = append(errs, db.deleteLegacy(x))
+	}
+	return errors.Join(errs...)
 }
 
 // HandedOver lists the files that lie under legacy/ in the data directory,
@@ -301,8 +373,11 @@ func (db *DB) HandedOver() []compact.LegacyFile {
 	return out
 }
 
-// DeleteLegacy detaches and deletes one of HandedOver.
-func (db *DB) DeleteLegacy(path string) error {
+// DeleteLegacy detaches and deletes one of HandedOver. It counts what it deletes.
+func (db *DB) DeleteLegacy(path, cause string) error {
+	if err := db.deleteLeft(); err != nil {
+		return err // no other one goes for it
+	}
 	db.legacy.mu.Lock()
 	i := slices.IndexFunc(db.legacy.files, func(f *legacyFile) bool { return f.handedOver && f.Path() == path })
 	if i < 0 {
@@ -312,7 +387,7 @@ func (db *DB) DeleteLegacy(path string) error {
 	f := db.legacy.files[i]
 	db.legacy.files = slices.Delete(db.legacy.files, i, i+1)
 	db.legacy.mu.Unlock()
-	return db.letGo(f, true)
+	return db.letGo(f, true, cause)
 }
 
 // mayBeLegacy reports whether a legacy file can know an invocation: not one

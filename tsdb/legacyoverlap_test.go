@@ -163,7 +163,7 @@ func TestLegacyOverlap(t *testing.T) {
 			newest := db.legacy.files[0]
 			db.legacy.files = db.legacy.files[1:]
 			db.legacy.mu.Unlock()
-			if err := db.letGo(newest, false); err != nil {
+			if err := db.letGo(newest, false, ""); err != nil {
 				t.Fatal(err)
 			}
 			compareSums(t, db, r, "without the newest")

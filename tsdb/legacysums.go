@@ -138,7 +138,7 @@ func (db *DB) saveShared() {
 	defer done()
 	for _, f := range files {
 		if err := db.saveSharedOf(f); err != nil {
-			level.Warn(db.logger).Log("msg", "the rollups of a legacy file are given up", "path", f.Path(), "err", err)
+			db.tried(opLegacySums, fmt.Errorf("they are given up for now: %s: %w", f.Path(), err))
 			f.sums.drop()
 		}
 	}
@@ -306,8 +306,8 @@ const legacyRetry = 10 * time.Minute
 // legacyLoop computes the rollups of legacy files that have none.
 func (db *DB) legacyLoop(ctx context.Context) {
 	for {
-		if err := db.sumLegacies(ctx); err != nil && ctx.Err() == nil {
-			level.Warn(db.logger).Log("msg", "the rollups of a legacy file: it will be tried again", "err", err)
+		if err := db.sumLegacies(ctx); ctx.Err() == nil {
+			db.tried(opLegacySums, err)
 		}
 		select {
 		case <-ctx.Done():

@@ -21,6 +21,7 @@ type metrics struct {
 	seal      *prometheus.HistogramVec
 	sealRows  *prometheus.CounterVec
 	deletions *prometheus.CounterVec
+	failures  *prometheus.CounterVec
 	query     *prometheus.HistogramVec
 }
 
@@ -47,6 +48,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		seal:      f.NewHistogramVec(prometheus.HistogramOpts{Name: "daybook_seal_seconds", Help: "Duration of seals, by whether the day was sealed before.", Buckets: prometheus.ExponentialBuckets(0.01, 4, 8)}, []string{"kind"}),
 		sealRows:  f.NewCounterVec(prometheus.CounterOpts{Name: "daybook_seal_rows_total", Help: "Rows written by seals, by whether the day was sealed before."}, []string{"kind"}),
 		deletions: f.NewCounterVec(prometheus.CounterOpts{Name: "daybook_retention_deletions_total", Help: "Days and snapshots deleted, by cause."}, []string{"cause"}),
+		failures:  f.NewCounterVec(prometheus.CounterOpts{Name: "daybook_background_failures_total", Help: "Failures of what the daemon does by itself, by operation."}, []string{"operation"}),
 		query:     f.NewHistogramVec(prometheus.HistogramOpts{Name: "daybook_query_seconds", Help: "Duration of queries, by kind.", Buckets: seconds}, []string{"kind"}),
 	}
 	for _, r := range []string{reasonPast, reasonFuture, reasonNoTime} {
@@ -58,11 +60,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, c := range []string{"age", "size", "disk-usage"} {
 		m.deletions.WithLabelValues(c)
 	}
+	for _, o := range operations {
+		m.failures.WithLabelValues(string(o.op))
+	}
 	return m
 }
 
 // observer tells the metrics what compact does.
-func (m *metrics) observer() compact.Observer {
+func (db *DB) observer() compact.Observer {
+	m := db.metrics
 	return compact.Observer{
 		Cut: func(rows int64, took time.Duration) {
 			m.cut.Observe(took.Seconds())
@@ -77,6 +83,7 @@ func (m *metrics) observer() compact.Observer {
 			m.sealRows.WithLabelValues(kind).Add(float64(rows))
 		},
 		Delete: func(cause string) { m.deletions.WithLabelValues(cause).Inc() },
+		Tried:  func(op string, err error) { db.tried(operation(op), err) },
 	}
 }
 
@@ -101,7 +108,7 @@ var (
 	descOldest      = prometheus.NewDesc("daybook_oldest_timestamp_seconds", "Row time of the oldest invocation; absent if there is none.", nil, nil)
 	descNewest      = prometheus.NewDesc("daybook_newest_timestamp_seconds", "Row time of the newest invocation; absent if there is none.", nil, nil)
 	descGaps        = prometheus.NewDesc("daybook_gaps", "Remembered stretches of time of which records are missing, by cause.", []string{"cause"}, nil)
-	descCanStore    = prometheus.NewDesc("daybook_can_store", "1 if the last attempt to store went well.", nil, nil)
+	descCanStore    = prometheus.NewDesc("daybook_can_store", "0 if writing the log, cutting or what they need failed when it was last tried, or the log is being replayed.", nil, nil)
 	descUnreadable  = prometheus.NewDesc("daybook_unreadable_files", "Files that are left out because they cannot be read.", nil, nil)
 	descDiskFree    = prometheus.NewDesc("daybook_disk_free_bytes", "Bytes free on the file system of the data directory.", nil, nil)
 	descSumCache    = prometheus.NewDesc("daybook_sum_cache_bytes", "Memory that remembered sums of sealed days take, at most 32 MiB.", nil, nil)

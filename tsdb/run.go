@@ -12,6 +12,7 @@ import (
 	"github.com/go-kit/log/level"
 
 	"daybook/head"
+	"daybook/head/wal"
 	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
@@ -49,7 +50,7 @@ func (db *DB) Run(ctx context.Context) error {
 	db.noteDowntime()
 	db.ready.Store(true)
 	var wg sync.WaitGroup
-	for _, loop := range []func(context.Context){db.cutLoop, db.sealLoop, db.retainLoop, db.spaceLoop, db.logLoop, db.legacyLoop} {
+	for _, loop := range []func(context.Context){db.cutLoop, db.sealLoop, db.retainLoop, db.spaceLoop, db.logLoop, db.legacyLoop, db.mendLoop} {
 		wg.Go(func() { loop(ctx) })
 	}
 	wg.Wait()
@@ -67,7 +68,7 @@ func (db *DB) noteDowntime() {
 		db.head.AddGap(task.Gap{Source: "daemon", Cause: "daemon down", From: seen.UnixMicro(), To: now.UnixMicro()})
 		// From now on the clock is noted: the next start would not know.
 		if err := db.settleGaps(); err != nil {
-			db.storeFailed("logging how long no daemon ran", err)
+			db.tried(opCut, err) // whose next round does it
 		}
 	}
 }
@@ -94,30 +95,38 @@ func (db *DB) replay(ctx context.Context) error {
 	for _, c := range res.Log.Corruptions {
 		level.Error(db.logger).Log("msg", "the log is damaged; what is intact was replayed", "err", c)
 	}
+	db.tried(opReplay, damageOf(res)) // for as long as it runs: records may be missing
 	fault.Point("replay.read")
 	db.head.CutSeen(db.compact.LastCut())
 	if err := db.resolveReplayed(ctx); err != nil {
 		return err
 	}
 	fault.Point("replay.resolved")
-	if err := db.compact.Prepare(); err != nil {
-		db.storeFailed("creating live files", err)
-	}
+	db.tried(opLive, db.compact.Prepare())
 	fault.Point("replay.prepared")
 	db.saveShared()
 	if res.Records > 0 {
-		if err := db.head.Checkpoint(); err != nil {
-			db.storeFailed("writing a checkpoint after the replay", err)
-		}
+		_ = db.checkpoint() // noted, and done again by the cutter
 	}
 	fault.Point("replay.trimmed")
 	db.trimmed.Store(db.wal.Bytes())
-	if err := db.finishMoves(ctx); err != nil {
-		db.storeFailed("finishing the cut in which this copy was made", err)
-	}
+	db.tried(opMoves, db.finishMoves(ctx))
 	records, _ := db.head.Size()
 	level.Info(db.logger).Log("msg", "replayed the log", "records", res.Records, "head_records", records, "torn_bytes", res.Log.TornBytes, "took", time.Since(began))
 	return nil
+}
+
+// damageOf is what a replay could not read; nil if it read everything.
+func damageOf(res head.Replayed) error {
+	errs := res.Damaged
+	for _, c := range res.Log.Corruptions {
+		errs = append(errs, c)
+	}
+	const told = 5
+	if n := len(errs) - told; n > 0 {
+		errs = append(errs[:told:told], fmt.Errorf("and %d more", n))
+	}
+	return errors.Join(errs...)
 }
 
 // relieveReplay makes room in the middle of a replay: what is replayed is
@@ -222,12 +231,14 @@ func (db *DB) cutRound(ctx context.Context) (progress bool) {
 		progress = progress || parked > 0
 		errs = append(errs, err)
 	}
-	errs = append(errs, db.tighten(ctx), db.maybeCheckpoint())
-	err := errors.Join(errs...)
+	err := errors.Join(append(errs, db.tighten(ctx))...)
 	if ctx.Err() == nil {
-		db.storeFailed("cutting", err)
+		db.tried(opCut, err)
 	}
-	return progress && err == nil
+	if ctx.Err() == nil && db.fails(opMoves) {
+		db.tried(opMoves, db.finishMoves(ctx))
+	}
+	return errors.Join(err, db.maybeCheckpoint()) == nil && progress
 }
 
 // fullness is how far the head is towards its nearer cap, 0 to 1.
@@ -327,64 +338,80 @@ func (db *DB) walFull() bool {
 // maybeCheckpoint trims the log when it has grown.
 func (db *DB) maybeCheckpoint() error {
 	grown := db.wal.Bytes()-db.trimmed.Load() >= checkpointGrowth || db.walFull()
-	if !grown && !db.wal.NeedsCheckpoint() {
+	if !grown && !db.wal.NeedsCheckpoint() && !db.fails(opCheckpoint) {
 		return nil
 	}
-	if err := db.head.Checkpoint(); err != nil {
-		return fmt.Errorf("writing a checkpoint: %w", err)
+	if err := db.checkpoint(); err != nil {
+		return err
 	}
 	db.trimmed.Store(db.wal.Bytes())
 	return nil
 }
 
-// storeFailed notes and logs an error of storing; nil says that it works.
-func (db *DB) storeFailed(what string, err error) {
-	db.noteStore(err)
-	if err != nil && !errors.Is(err, context.Canceled) {
-		level.Error(db.logger).Log("msg", "storing: it will be tried again", "doing", what, "err", err)
+// checkpoint writes one, and notes what came of it.
+func (db *DB) checkpoint() error {
+	db.tried(opLogFiles, nil) // it tries them again
+	err := db.head.Checkpoint()
+	db.tried(opCheckpoint, err)
+	if err == nil && !db.wal.NeedsCheckpoint() {
+		db.tried(opLog, nil) // it is written again, and nobody else may be writing
 	}
+	return err
+}
+
+// logFailed is told by the log what it cannot write or delete.
+func (db *DB) logFailed(err error) {
+	var stays *wal.RemoveError
+	if errors.As(err, &stays) {
+		db.tried(opLogFiles, err)
+		return
+	}
+	db.tried(opLog, err)
 }
 
 // sealLoop seals past days and prepares the next.
 func (db *DB) sealLoop(ctx context.Context) {
-	every(ctx, sealInterval, func() {
-		if err := db.compact.Prepare(); err != nil {
-			db.storeFailed("creating live files", err)
-		}
-		db.saveShared() // a day that it does not name costs the rollups
-		if err := db.compact.Seal(ctx, false); err != nil && ctx.Err() == nil {
-			level.Error(db.logger).Log("msg", "sealing: it will be tried again", "err", err)
-		}
-	})
+	every(ctx, sealInterval, func() { db.sealRound(ctx) })
+}
+
+func (db *DB) sealRound(ctx context.Context) {
+	db.tried(opLive, db.compact.Prepare())
+	db.saveShared() // a day that it does not name costs the rollups
+	db.tried(opSeal, db.compact.Seal(ctx, false))
+}
+
+// mendLoop does again what the disk did not let be done, beside the sealer: a
+// day may be large to check.
+func (db *DB) mendLoop(ctx context.Context) {
+	every(ctx, sealInterval, func() { db.compact.Mend(ctx) })
 }
 
 // retainLoop deletes what has aged out, at once and then every minute.
 func (db *DB) retainLoop(ctx context.Context) {
-	retain := func() {
-		if _, err := db.compact.Retain(ctx, db.cuttable()); err != nil && ctx.Err() == nil {
-			level.Error(db.logger).Log("msg", "retention: it will be tried again", "err", err)
-		}
-		if err := db.retainLegacies(); err != nil {
-			level.Error(db.logger).Log("msg", "letting go of a legacy file", "err", err)
-		}
-	}
-	retain()
-	every(ctx, retainInterval, retain)
+	db.retainRound(ctx)
+	every(ctx, retainInterval, func() { db.retainRound(ctx) })
+}
+
+func (db *DB) retainRound(ctx context.Context) {
+	_, err := db.compact.Retain(ctx, db.cuttable())
+	db.tried(opRetain, err)
+	db.tried(opLegacy, db.retainLegacies())
 }
 
 // spaceLoop deletes what there is no room for.
 func (db *DB) spaceLoop(ctx context.Context) {
-	every(ctx, spaceInterval, func() {
-		db.compact.Remember()
-		if _, err := db.compact.RetainSpace(ctx, db.cuttable()); err != nil && ctx.Err() == nil {
-			level.Error(db.logger).Log("msg", "retention by size: it will be tried again", "err", err)
-		}
-	})
+	every(ctx, spaceInterval, func() { db.spaceRound(ctx) })
+}
+
+func (db *DB) spaceRound(ctx context.Context) {
+	db.compact.Remember()
+	_, err := db.compact.RetainSpace(ctx, db.cuttable())
+	db.tried(opSpace, err)
 }
 
 func (db *DB) logLoop(ctx context.Context) {
 	if err := db.wal.Run(ctx); err != nil {
-		db.storeFailed("fsyncing the log", err)
+		db.tried(opLog, err)
 	}
 }
 

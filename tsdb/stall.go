@@ -51,12 +51,11 @@ func (db *DB) waitLog(ctx context.Context, t wal.Ticket, records int) error {
 	err := db.head.WaitContext(ctx, t)
 	switch {
 	case err == nil:
-		db.noteStore(nil)
+		db.tried(opLog, nil)
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return db.refuseStalled(int64(records), db.wal.Stalled())
 	default:
-		db.noteStore(err)
-		db.noteLoss(lossNotLog, 0)
+		db.noteLoss(lossNotLog, 0) // logFailed knows of it
 		err = fmt.Errorf("logging: %w", err)
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"daybook/blocks"
+	"daybook/compact"
 	"daybook/head/wal"
 	"daybook/tsdb/task"
 )
@@ -151,6 +152,8 @@ func remedy(err error) string {
 	var newer *blocks.VersionError
 	var damaged *blocks.DamagedError
 	switch {
+	case errors.Is(err, compact.ErrUnfinishedBackup):
+		return "run `daybook backup` into this directory again; do not take the mark away, it is all that tells a part of a backup from a whole one"
 	case errors.As(err, &newer):
 		return "run a newer daybook on this directory"
 	case errors.As(err, &damaged):

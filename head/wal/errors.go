@@ -30,6 +30,13 @@ func (e *CorruptionError) Error() string {
 	return fmt.Sprintf("wal: %s is damaged at byte %d (%d bytes): %s", e.File, e.Offset, e.Length, e.Reason)
 }
 
+// A RemoveError is what Options.OnError is told when a file that is not needed any more stays. It is
+// in nobody's way.
+type RemoveError struct{ Err error }
+
+func (e *RemoveError) Error() string { return "wal: removing: " + e.Err.Error() }
+func (e *RemoveError) Unwrap() error { return e.Err }
+
 // A VersionError is returned by Open, Replay and Read when a file was written by a newer version
 // of the format. Nothing in the directory has been changed then.
 type VersionError struct {

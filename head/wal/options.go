@@ -62,7 +62,7 @@ type Options struct {
 	// OnSync is told how long each successful fsync of a segment took. The writer waits for it.
 	OnSync func(took time.Duration)
 	// OnError is told about every failed batch (whose waiters get the same error), failed
-	// background fsync and failed clean-up. The writer waits for it; it must not call the Log.
+	// background fsync and, with a *RemoveError, failed clean-up. The writer waits for it; it must not call the Log.
 	OnError func(err error)
 }
 

@@ -202,7 +202,7 @@ func (l *Log) dropEmpty() {
 func (l *Log) cleanup(path string) bool {
 	err := l.opt.FS.Remove(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		l.opt.OnError(fmt.Errorf("wal: removing: %w", err))
+		l.opt.OnError(&RemoveError{err})
 		return false
 	}
 	return true

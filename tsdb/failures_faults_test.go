@@ -1,0 +1,163 @@
+//go:build faults
+
+package tsdb
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"daybook/tsdb/fault"
+)
+
+// TestFailEveryBackgroundTask lets what nobody waits for fail: health says so, a
+// counter counts it, nothing is counted as done that is not, and when the disk
+// is well it is done, in the same process.
+func TestFailEveryBackgroundTask(t *testing.T) {
+	c := &testClock{at: noon}
+	reg := prometheus.NewRegistry()
+	o := testOptions(filepath.Join(t.TempDir(), "data"), c)
+	o.Metrics, o.RetentionTime, o.DiskUsage = reg, 2*24*time.Hour, 0
+	o.Legacy = []string{fixture(t, "gen1-small.db", t.TempDir())}
+	var mu sync.Mutex
+	var bad func(op, path string) bool
+	defer fault.Set(func(op, path string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if bad != nil && op != "point" && bad(op, strings.TrimPrefix(path, o.Dir+"/")) {
+			return syscall.EIO
+		}
+		return nil
+	})()
+	breaks := func(f func(op, path string) bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		bad = f
+	}
+	ctx := context.Background()
+	// fails wants one more failure of an operation, and the reason for it.
+	failures := 0.0
+	fails := func(db *DB, word string) {
+		t.Helper()
+		ails(t, db, true, word, "input/output error")
+		if n := value(t, reg, "daybook_background_failures_total"); n <= failures {
+			t.Fatalf("%s: %v failures are counted", word, n)
+		} else {
+			failures = n
+		}
+		breaks(nil)
+	}
+	there := func(want bool, names ...string) {
+		t.Helper()
+		for _, name := range names {
+			if got := exists(filepath.Join(o.Dir, name)); got != want {
+				t.Fatalf("%s is there: %v", name, got)
+			}
+		}
+	}
+
+	breaks(func(op, path string) bool { return op == "rename" && path == attachedName })
+	db := start(t, o)
+	defer func() { db.Close() }()
+	fails(db, "noted for the tools")
+	there(false, attachedName)
+	db.retainRound(ctx)
+	ails(t, db, true)
+	there(true, attachedName)
+
+	mustAppend(t, db, finished("a", noon.Add(-24*time.Hour)))
+	pass := func(hours int) { // without a jump of the clock
+		for range hours {
+			c.add(time.Hour)
+			db.retainRound(ctx)
+		}
+	}
+	cut := func() {
+		t.Helper()
+		if _, err := db.Cut(ctx, false); err != nil {
+			t.Fatal(err)
+		}
+		pass(2) // it is due
+	}
+	cut()
+	breaks(func(op, path string) bool { return op == "link" && path == "days/2026-11-22.db" })
+	db.sealRound(ctx)
+	fails(db, "sealing fails")
+	breaks(func(op, path string) bool { return strings.HasSuffix(path, ".sha256") })
+	db.sealRound(ctx)
+	db.compact.Settle()
+	fails(db, "has no checksum")
+	there(true, "days/2026-11-22.2.db")
+	breaks(func(op, path string) bool { return strings.HasSuffix(path, ".sha256") })
+	db.compact.Mend(ctx)
+	fails(db, "has no checksum")
+	pass(1)
+	db.compact.Mend(ctx)
+	ails(t, db, true)
+	there(true, "days/2026-11-22.2.db.sha256")
+
+	mustAppend(t, db, finished("b", noon.Add(-24*time.Hour)))
+	cut()
+	remove := func(op, path string) bool { return op == "remove" && strings.HasPrefix(path, "days") }
+	breaks(remove)
+	db.sealRound(ctx)
+	db.compact.Settle()
+	fails(db, "cannot be deleted")
+	there(true, "days/2026-11-22.2.db", "days/2026-11-22.3.db")
+	db.compact.Mend(ctx)
+	ails(t, db, true)
+	there(false, "days/2026-11-22.2.db", "days/2026-11-22.2.db.sha256")
+	there(true, "days/2026-11-22.3.db")
+
+	snapshot, err := db.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleted := func() float64 { return value(t, reg, "daybook_retention_deletions_total") }
+	pass(30) // it is 23:00
+	breaks(remove)
+	for range 2 { // the day is out of the catalog the second time
+		pass(1)
+		db.compact.Mend(ctx)
+	}
+	fails(db, "cannot be deleted")
+	if n := deleted(); n != 0 {
+		t.Fatalf("%v deletions are counted before any", n)
+	}
+	there(true, "days/2026-11-22.3.db")
+	db.compact.Mend(ctx)
+	there(false, "days/2026-11-22.3.db", "days/2026-11-22.3.db.sha256")
+	if n := deleted(); n != 1 {
+		t.Fatalf("%v deletions are counted", n)
+	}
+	ails(t, db, true)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	reg, failures = prometheus.NewRegistry(), 0
+	o.Metrics, o.RetentionSize, o.Legacy = reg, 16<<20, nil
+	if err := os.WriteFile(filepath.Join(o.Dir, "legacy", "large"), make([]byte, 20<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db = start(t, o)
+	breaks(func(op, path string) bool { return op == "remove" && strings.HasPrefix(path, "snapshots") })
+	db.spaceRound(ctx)
+	fails(db, "retention by size fails")
+	there(true, snapshot.Path)
+	if n := deleted(); n != 0 {
+		t.Fatalf("%v deletions are counted before any", n)
+	}
+	db.spaceRound(ctx)
+	there(false, snapshot.Path)
+	if n := deleted(); n == 0 {
+		t.Fatalf("%v deletions are counted", n)
+	}
+}
