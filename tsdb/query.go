@@ -139,16 +139,18 @@ func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View
 	m := merger{q: &q, fn: fn, seen: map[string]bool{}, bounded: hint > 0}
 	var err error
 	if hint == anyOrder {
-		hint = 0
-		m.memory, err = pick(snap.Invs, &q, 0), m.parked(ctx, db.compact.Parked(), snap)
-	} else {
-		m.memory, err = db.memoryRows(ctx, &q, snap, hint)
-	}
-	if err != nil || m.stopped {
+		m.memory = pick(snap.Invs, &q, 0)
+	} else if m.memory, err = db.memoryRows(ctx, &q, snap, hint); err != nil {
 		return nil, err
 	}
 	for _, v := range m.memory {
 		m.seen[v.TaskID] = true
+	}
+	if hint == anyOrder {
+		hint = 0
+		if err = m.parked(ctx, db.compact.Parked(), snap); err != nil || m.stopped {
+			return nil, err
+		}
 	}
 	m.legacy = db.openLegacySources(ctx, files, &q, func(id string) bool {
 		return snap.Holds(id) || inDays(ctx, view, id)
@@ -298,7 +300,8 @@ type merger struct {
 }
 
 // parked gives out what is parked before anything else is read: it may be in a
-// day by then. One that is parked again meanwhile comes by twice.
+// day by then. One that is parked again meanwhile comes by twice, and one that
+// was parked after the snapshot is in memory, too.
 func (m *merger) parked(ctx context.Context, parked *blocks.Parked, snap *head.Snapshot) error {
 	if parked == nil || !mayBeOpen(&m.q.Filter) {
 		return nil

@@ -329,6 +329,23 @@ func TestCountOfManyParked(t *testing.T) {
 	if err != nil || len(met) != rows+1 {
 		t.Errorf("%d are met: %v", len(met), err)
 	}
+	mustAppend(t, db, started("parked meanwhile", noon))
+	snap := db.head.Snapshot()
+	if n, err := db.compact.Park(ctx, db.cuttable(), 1, true); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	view := db.catalog.View()
+	defer view.Release()
+	times := 0
+	_, err = db.walkIn(ctx, &snap, view, nil, Query{Filter: task.Filter{From: noon.UnixMicro()}}, anyOrder, func(v *task.Invocation) (bool, error) {
+		if v.TaskID == "parked meanwhile" {
+			times++
+		}
+		return true, nil
+	})
+	if times != 1 || err != nil {
+		t.Errorf("what is in the snapshot and parked is met %d times: %v", times, err)
+	}
 }
 
 // What is stuck is found by its last event, oldest first, in the head and in
