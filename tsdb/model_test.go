@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
 	"daybook/tsdb/text"
 )
@@ -75,6 +73,7 @@ type model struct {
 	want map[string]task.Invocation
 	log  []string // what was done, for a failure
 	fail bool     // a step of the next cut fails
+	half bool     // one has failed since the start: the next start ends what it began
 }
 
 var errStep = errors.New("the test lets this step fail")
@@ -97,9 +96,9 @@ func (m *model) append() {
 			at = now - m.r.Int64N(5_000_000)
 		}
 		e := task.Event{TaskID: fmt.Sprint("task-", m.r.IntN(40)), State: task.States[m.r.IntN(len(task.States))], At: at,
-			Worker: fmt.Sprint("celery@host-", m.r.IntN(2)), TaskName: fmt.Sprint("name", m.r.IntN(3)), Retries: task.RetriesUnknown,
-			Args: strings.Repeat("x", m.r.IntN(50)), Result: "r", ExceptionType: "E", Queue: oneOf(m.r, "", "q"), RootID: oneOf(m.r, "", "r"),
-			HasRuntime: m.r.IntN(4) > 0, Runtime: m.r.Int64N(1 << (1 + m.r.IntN(30)))}
+			Worker: oneOf(m.r, "celery@host-0", "celery@host-1", "celery@other"), TaskName: fmt.Sprint("name", m.r.IntN(3)), Retries: oneOf(m.r, task.RetriesUnknown, task.RetriesUnknown, 0, 2),
+			Args: strings.Repeat("x", m.r.IntN(50)), Result: "r", ExceptionType: oneOf(m.r, "E", "F"), Queue: oneOf(m.r, "", "q", "slow"), RootID: oneOf(m.r, "", "r"),
+			ETA: oneOf(m.r, 0, 0, at-m.r.Int64N(60_000_000)), HasRuntime: m.r.IntN(4) > 0, Runtime: m.r.Int64N(1 << (1 + m.r.IntN(30)))}
 		recs[i] = Record{Invocation: e.Invocation()}
 	}
 	for _, r := range recs {
@@ -194,91 +193,6 @@ func (m *model) check() {
 	}
 }
 
-// checkSums compares the summaries of a random range with the rows.
-func (m *model) checkSums(all []task.Invocation) {
-	now := m.c.now().UnixMicro()
-	from := oneOf(m.r, 0, now-m.r.Int64N(4*24*3600*1_000_000), rollup.Hour.Start(now-m.r.Int64N(4*24*3600*1_000_000)))
-	to := oneOf(m.r, now+1, from+m.r.Int64N(4*24*3600*1_000_000), rollup.Day.Start(now+24*3600*1_000_000))
-	type sums struct {
-		total, success, failure, givenUp, retries uint64
-		runtimes                                  []int64
-	}
-	want := map[string]*sums{}
-	active := map[string]uint64{}
-	for _, v := range all {
-		if v.Open() {
-			active[v.TaskName]++
-		}
-		if at := v.RowTime(); at < from || at >= to {
-			continue
-		}
-		w := want[v.TaskName]
-		if w == nil {
-			w = &sums{}
-			want[v.TaskName] = w
-		}
-		w.total++
-		w.retries += uint64(v.Retries)
-		switch {
-		case v.State == task.StateSuccess:
-			w.success++
-		case v.State == task.StateFailure:
-			w.failure++
-		case v.GivenUpAt != 0:
-			w.givenUp++
-		}
-		if v.Outcome.HasRuntime {
-			w.runtimes = append(w.runtimes, v.Outcome.Runtime)
-		}
-	}
-	got, _, err := m.db.Tasks(context.Background(), from, to, "")
-	if err != nil {
-		m.failf("tasks: %v", err)
-	}
-	for _, g := range got {
-		w := want[g.Name]
-		if w == nil {
-			w = &sums{}
-		}
-		delete(want, g.Name)
-		if g.Total != w.total || g.Success != w.success || g.Failure != w.failure || g.GivenUp != w.givenUp || g.Retries != w.retries || g.Active != active[g.Name] {
-			m.failf("sums of %q over %s to %s:\n got %+v active %d\nwant %+v active %d", g.Name, stamp(from), stamp(to), g.Summary, g.Active, *w, active[g.Name])
-		}
-		slices.Sort(w.runtimes)
-		if n := len(w.runtimes); g.Runtime.Count != uint64(n) {
-			m.failf("%d runtimes of %q, want %d", g.Runtime.Count, g.Name, n)
-		} else if n > 0 {
-			exact := float64(w.runtimes[int(0.95*float64(n-1))]) / 1000
-			if math.Abs(g.Runtime.P95-exact) > 0.0101*exact {
-				m.failf("p95 of %q is %v, want %v", g.Name, g.Runtime.P95, exact)
-			}
-		}
-	}
-	for name, w := range want {
-		m.failf("no sums of %q, want %+v", name, *w)
-	}
-	step := oneOf(m.r, rollup.Minute, rollup.Hour, rollup.Day)
-	if from == 0 || to < from || (to-from)/step.Micros() > 10_000 {
-		return
-	}
-	points, _, err := m.db.Series(context.Background(), "name1", from, to, step)
-	if err != nil {
-		m.failf("series: %v", err)
-	}
-	var total, n uint64
-	for _, p := range points {
-		total += p.Total
-	}
-	for _, v := range all {
-		if at := v.RowTime(); v.TaskName == "name1" && at >= from && at < to {
-			n++
-		}
-	}
-	if total != n {
-		m.failf("a series of %d s over %s to %s counts %d, want %d", step, stamp(from), stamp(to), total, n)
-	}
-}
-
 func (m *model) count() (int64, bool) {
 	view := m.db.catalog.View()
 	defer view.Release()
@@ -290,7 +204,7 @@ func (m *model) count() (int64, bool) {
 
 // checkFilter compares a random query with the filter over a plain slice.
 func (m *model) checkFilter(all []task.Invocation) {
-	q := Query{Limit: 1 + m.r.IntN(7), Oldest: m.r.IntN(2) == 0, Details: true}
+	q := Query{Limit: 1 + m.r.IntN(7), Oldest: m.r.IntN(2) == 0, Details: m.r.IntN(3) > 0}
 	if m.r.IntN(2) == 0 {
 		q.States = []task.State{task.States[m.r.IntN(len(task.States))], task.States[m.r.IntN(len(task.States))]}
 	}
@@ -303,6 +217,20 @@ func (m *model) checkFilter(all []task.Invocation) {
 	if m.r.IntN(2) == 0 {
 		q.From = m.c.now().Add(-time.Duration(m.r.IntN(60)) * time.Hour).UnixMicro()
 		q.To = q.From + int64(m.r.IntN(40))*3600*1_000_000
+	}
+	switch m.r.IntN(8) {
+	case 0:
+		q.Queues = []string{oneOf(m.r, "q", "none"), "slow"}
+	case 1:
+		q.WorkerGroup = oneOf(m.r, "host", "other", "none")
+	case 2:
+		q.ExceptionType = oneOf(m.r, "E", "F", "none")
+	case 3:
+		q.MinRuntime, q.HasMinRuntime = m.r.Int64N(1<<20), true
+	case 4:
+		q.MaxRuntime, q.HasMaxRuntime = m.r.Int64N(1<<20), true
+	case 5:
+		q.MinRetries = 1 + m.r.Int32N(2)
 	}
 	q.Open = m.r.IntN(5) == 0
 	if len(all) > 0 && m.r.IntN(2) == 0 {
@@ -348,10 +276,9 @@ func (m *model) step() {
 		}
 		if err != nil {
 			m.did("a step failed")
+			m.half = true
 			if m.r.IntN(2) == 0 {
-				m.did("crash")
-				m.db.crash(m.t)
-				m.db = start(m.t, m.o)
+				m.restart("crash", false, m.db.crash)
 			}
 		}
 	}
@@ -389,14 +316,10 @@ func (m *model) step() {
 		must(m.db.head.Checkpoint())
 		m.did("checkpoint")
 	case 9:
-		m.did("crash")
-		m.db.crash(m.t)
-		m.db = start(m.t, m.o)
+		m.restart("crash", false, m.db.crash)
 	case 10:
-		m.did("close and open")
 		m.fail = false
-		must(m.db.Close())
-		m.db = start(m.t, m.o)
+		m.restart("close and open", true, func(testing.TB) { must(m.db.Close()) })
 	case 11:
 		n, err := m.db.compact.Retain(ctx, m.db.cuttable())
 		m.did("retention deleted %d days", n)

@@ -67,15 +67,6 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 		}
 		at(rollup.Other).Summary = rollup.Summarize(rest, topNames)
 	}
-	for k, r := range recent.All() {
-		if ended := r.States[task.StateSuccess] + r.States[task.StateFailure] + r.States[task.StateRevoked] + r.States[task.StateRejected]; ended > 0 && byName[k.Name] != nil {
-			share := 1.0
-			if k.Bucket == since {
-				share -= float64(now-minute) / float64(rollup.Minute.Micros())
-			}
-			at(k.Name).RatePerMin += share * float64(ended)
-		}
-	}
 	active, err := db.active(ctx)
 	if err != nil {
 		return nil, Coverage{}, err
@@ -86,6 +77,15 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 				n = rollup.Other // clients can invent names without end
 			}
 			at(n).Active += count
+		}
+	}
+	for k, r := range recent.All() {
+		if ended := r.States[task.StateSuccess] + r.States[task.StateFailure] + r.States[task.StateRevoked] + r.States[task.StateRejected]; ended > 0 && byName[k.Name] != nil {
+			share := 1.0
+			if k.Bucket == since {
+				share -= float64(now-minute) / float64(rollup.Minute.Micros())
+			}
+			at(k.Name).RatePerMin += share * float64(ended)
 		}
 	}
 	out := make([]TaskSummary, 0, len(byName))

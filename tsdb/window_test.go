@@ -454,13 +454,22 @@ func (m *model) checkCount(all []task.Invocation) {
 			q.Step = oneOf(m.r, rollup.Forever, rollup.Hour, rollup.Day)
 		}
 	}
-	want := map[string]int64{}
+	type cell struct {
+		at  int64
+		key string
+	}
+	want, points := map[string]int64{}, map[cell]int64{}
 	total := int64(0)
 	for _, v := range all {
 		if f.Match(&v) {
 			total++
+			key := ""
 			if q.By != "" {
-				want[CountBy[q.By](&v)]++
+				key = CountBy[q.By](&v)
+				want[key]++
+			}
+			if q.Step != rollup.Forever {
+				points[cell{q.Step.Start(v.RowTime()), key}]++
 			}
 		}
 	}
@@ -473,12 +482,25 @@ func (m *model) checkCount(all []task.Invocation) {
 			m.failf("count %+v:\n got %+v\nwant %v", q, got.Groups, want)
 		}
 	}
-	if q.Step != rollup.Forever {
-		for _, p := range got.Points {
-			total -= p.Total
+	for i, p := range got.Points {
+		if i > 0 && p.At != got.Points[i-1].At+q.Step.Micros() {
+			m.failf("count %+v: a point at %s", q, stamp(p.At))
 		}
-		if total != 0 {
-			m.failf("count %+v: the points miss %d", q, total)
+		groups, sum := p.Groups, int64(0)
+		if q.By == "" && p.Total > 0 {
+			groups = []GroupCount{{"", p.Total}}
 		}
+		for _, g := range groups {
+			if sum += g.Count; points[cell{p.At, g.Key}] != g.Count {
+				m.failf("count %+v: %d of %q at %s, want %d", q, g.Count, g.Key, stamp(p.At), points[cell{p.At, g.Key}])
+			}
+			delete(points, cell{p.At, g.Key})
+		}
+		if sum != p.Total {
+			m.failf("count %+v: the groups at %s add up to %d, the point has %d", q, stamp(p.At), sum, p.Total)
+		}
+	}
+	if len(points) > 0 {
+		m.failf("count %+v: the points miss %v", q, points)
 	}
 }
