@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"daybook/tsdb/task"
 )
 
 // cliAttaches is how many files a sqlite3 CLI attaches unless it was compiled
@@ -34,13 +37,17 @@ func AttachText(ctx context.Context, v *View, o SQLOptions) (string, error) {
 		schema := "d" + strings.ReplaceAll(d.Day.String(), "-", "")
 		fmt.Fprintf(&b, "ATTACH %s AS %s;\n", quoteText(fileURI(path, modeImmutable)), schema)
 		arm := "SELECT * FROM " + schema + ".invocations"
+		where := o.within(d.Day)
 		if len(gone[d.Day]) > 0 {
 			var ids []string
 			for id := range gone[d.Day] {
 				ids = append(ids, quoteText(id))
 			}
 			slices.Sort(ids)
-			arm += " WHERE task_id NOT IN (" + strings.Join(ids, ", ") + ")"
+			where = append(where, "task_id NOT IN ("+strings.Join(ids, ", ")+")")
+		}
+		if len(where) > 0 {
+			arm += " WHERE " + strings.Join(where, " AND ")
 		}
 		arms = append(arms, arm)
 	}
@@ -51,6 +58,20 @@ func AttachText(ctx context.Context, v *View, o SQLOptions) (string, error) {
 		fmt.Fprintf(&b, "CREATE TEMP VIEW invocations AS\n%s;\n", strings.Join(arms, "\nUNION ALL\n"))
 	}
 	return b.String(), nil
+}
+
+// within are the conditions on the row time of a day's rows, where the range
+// begins or ends in it. The view shows it: what is sealed is finished or given up.
+func (o *SQLOptions) within(d task.Day) (where []string) {
+	const rowTime = "ifnull(finished_at, updated_at)"
+	text := func(us int64) string { return time.UnixMicro(us).UTC().Format("'2006-01-02T15:04:05.000000Z'") }
+	if o.From > d.Start() {
+		where = append(where, rowTime+" >= "+text(o.From))
+	}
+	if o.To != 0 && o.To < d.End() {
+		where = append(where, rowTime+" < "+text(o.To))
+	}
+	return where
 }
 
 // quoteText is a text as SQL writes it; a NUL, which would end it, cannot be

@@ -237,6 +237,14 @@ func TestSQLRange(t *testing.T) {
 	if _, err := exec.LookPath("sqlite3"); err != nil {
 		t.Skip("needs sqlite3 on PATH")
 	}
+	for args, want := range map[string]string{"--from=2026-11-20 --to=2026-11-23T12:00:00Z": "3\n", "--from=2026-11-23T12:00:00Z": "1\n", "--from=2026-11-23T12:00:00.000001Z": "0\n"} {
+		script := tool(t, append([]string{"sql", "--attach", "--storage.path=" + copied}, strings.Fields(args)...)...)
+		cli := exec.Command("sqlite3", "-batch", "-bail")
+		cli.Stdin = strings.NewReader(script + "SELECT count(*) FROM invocations;\n")
+		if out, err := cli.CombinedOutput(); err != nil || string(out) != want {
+			t.Errorf("sqlite3, %s: %v: %s, want %s\n%s", args, err, out, want, script)
+		}
+	}
 	cli := exec.Command("sqlite3", "-batch", "-bail")
 	cli.Stdin = strings.NewReader(script + "SELECT count(*), max(task_name), max(finished_at) FROM invocations;\nATTACH '' AS x; SELECT count(*) FROM pragma_database_list;")
 	out, err := cli.CombinedOutput()

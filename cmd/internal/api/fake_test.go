@@ -74,7 +74,7 @@ func (f *fake) Tasks(_ context.Context, from, to int64, name string) ([]tsdb.Tas
 	if name == "none" {
 		return nil, tsdb.Coverage{}, f.err
 	}
-	return []tsdb.TaskSummary{{Name: "t", Active: 1}}, tsdb.Coverage{}, f.err
+	return []tsdb.TaskSummary{{Name: "t", Active: 1, Summary: rollup.Summary{Workers: rollup.Ranking{Named: []rollup.Count{{Name: "w", Count: 2}}, Other: 7}}}}, tsdb.Coverage{}, f.err
 }
 
 func (f *fake) Series(_ context.Context, _ string, from, to int64, step rollup.Width) ([]rollup.Point, tsdb.Coverage, error) {

@@ -249,6 +249,7 @@ func TestTasksAndCount(t *testing.T) {
 	}{
 		"/api/v1/tasks":                                       {200, `{"tasks":[{"task_name":"t","total_count":0`},
 		"/api/v1/tasks?from=-7d":                              {200, `"active_count":1`},
+		"/api/v1/tasks?from=-8d":                              {200, `"top_workers":[{"worker":"w","count":2}],"top_queues":[],"top_exceptions_other":0,"top_workers_other":7,"top_queues_other":0}`},
 		"/api/v1/tasks?form=1":                                {400, `unknown parameter`},
 		"/api/v1/tasks?from=5&to=4":                           {400, `from: after to`},
 		"/api/v1/tasks/t":                                     {200, `{"task_name":"t"`},

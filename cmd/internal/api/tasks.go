@@ -125,7 +125,11 @@ func appendSummary(dst []byte, t *tsdb.TaskSummary) []byte {
 	number("wait_p95_ms", t.Wait.P95, t.Wait.Count > 0)
 	dst = appendRanking(append(dst, `,"top_exceptions":`...), "type", t.Exceptions)
 	dst = appendRanking(append(dst, `,"top_workers":`...), "worker", t.Workers)
-	return appendRanking(append(dst, `,"top_queues":`...), "queue", t.Queues)
+	dst = appendRanking(append(dst, `,"top_queues":`...), "queue", t.Queues)
+	count("top_exceptions_other", t.Exceptions.Other)
+	count("top_workers_other", t.Workers.Other)
+	count("top_queues_other", t.Queues.Other)
+	return dst
 }
 
 func appendRanking(dst []byte, key string, r rollup.Ranking) []byte {
