@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,11 +19,13 @@ import (
 // by filter, whatever is being cut, moved, parked, sealed, deleted, checkpointed, copied.
 // Each writer has its own tasks and knows exactly what they must look like.
 func TestOwnWritesAreRead(t *testing.T) {
-	c := &testClock{at: noon.Add(11 * time.Hour)} // an hour before midnight
+	c := &testClock{at: noon.Add(12*time.Hour - 15*time.Minute)} // soon midnight
 	o := testOptions(filepath.Join(t.TempDir(), "data"), c)
 	o.HeadMaxRecords, o.CutInterval, o.Settle, o.SealDelay = 200, 10*time.Millisecond, 0, 0
 	o.WALSync, o.RetentionTime, o.OpenTimeout = "never", 6*24*time.Hour, 1000*time.Hour
 	db := running(t, o)
+	aged := ageing(t, db)
+	var deleted atomic.Bool
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	fail := func(format string, args ...any) {
@@ -39,7 +43,7 @@ func TestOwnWritesAreRead(t *testing.T) {
 	for w := range 3 {
 		writers.Go(func() {
 			k := ownTasks{r: rand.New(rand.NewPCG(uint64(w), 9)), name: fmt.Sprint("own", w), want: map[string]task.Invocation{}}
-			for i := 0; i < steps && ctx.Err() == nil; i++ {
+			for i := 0; (i < steps || i < 5*steps && !deleted.Load()) && ctx.Err() == nil; i++ {
 				if err := k.step(ctx, db, c); err != nil {
 					fail("writer %d, step %d, at %s: %v", w, i, c.now(), err)
 				}
@@ -71,6 +75,9 @@ func TestOwnWritesAreRead(t *testing.T) {
 			c.add(30 * time.Second) // over midnight
 		}
 		_, err := db.compact.Retain(ctx, db.cuttable())
+		if !hasFile(db, aged) {
+			deleted.Store(true)
+		}
 		return err
 	})
 	dest := filepath.Join(t.TempDir(), "backup")
@@ -88,6 +95,32 @@ func TestOwnWritesAreRead(t *testing.T) {
 	writers.Wait()
 	close(done)
 	others.Wait()
+	if !deleted.Load() && ctx.Err() == nil {
+		t.Error("retention has deleted nothing meanwhile")
+	}
+}
+
+// ageing stores nobody's rows in a day that ages out when the clock has passed
+// midnight, so that retention deletes something beside the writers.
+func ageing(t *testing.T, db *DB) (name string) {
+	t.Helper()
+	at := noon.Add(-6 * 24 * time.Hour)
+	for i := range 50 {
+		mustAppend(t, db, finished(fmt.Sprint("nobody's", i), at.Add(time.Duration(i)*time.Minute)))
+	}
+	if _, err := db.Cut(context.Background(), true); err != nil {
+		t.Fatal(err)
+	}
+	name = task.DayOf(at.UnixMicro()).String() + ".db"
+	if !hasFile(db, name) {
+		t.Fatalf("there is no %s", name)
+	}
+	return name
+}
+
+// hasFile reports whether a sealed file is in use.
+func hasFile(db *DB, name string) bool {
+	return slices.ContainsFunc(db.blocks(), func(b BlockInfo) bool { return filepath.Base(b.Path) == name })
 }
 
 // ownTasks are the tasks of one writer.
