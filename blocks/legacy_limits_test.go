@@ -2,6 +2,7 @@ package blocks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -240,9 +241,18 @@ func FuzzLegacy(f *testing.F) {
 		if err != nil {
 			return
 		}
-		ctx := context.Background()
-		_ = l.Select(ctx, Select{Details: true}, func(v *task.Invocation) (bool, error) { return v.TaskID != "", nil })
-		_ = l.Select(ctx, Select{Oldest: true, Filter: &task.Filter{TaskNames: []string{"n*"}}}, func(*task.Invocation) (bool, error) { return true, nil })
+		for _, sel := range []Select{{Details: true}, {Oldest: true, Filter: &task.Filter{TaskNames: []string{"n*"}}}} {
+			err := l.Select(context.Background(), sel, func(v *task.Invocation) (bool, error) {
+				if err := task.CheckID(v.TaskID); err != nil || !v.State.Valid() {
+					t.Errorf("a row that cannot be: %+v %v", v, err)
+				}
+				return true, nil
+			})
+			var typed *LegacyError
+			if err != nil && !errors.As(err, &typed) {
+				t.Errorf("an error without a type: %v", err)
+			}
+		}
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}

@@ -18,7 +18,8 @@ import (
 
 // FuzzQuery wants a 200 or a 400 with an error for any query string.
 func FuzzQuery(f *testing.F) {
-	for _, s := range []string{"limit=5&state=success&from=-1h", "task=a*&cursor=AAAA", "min_runtime_ms=1.5&open=true&min_age=1d", "%zz;", "from=2026-11-23T00:00:00+01:00"} {
+	for _, s := range []string{"limit=5&state=success&from=-1h", "task=a*&cursor=AAAA", "min_runtime_ms=1.5&open=true&min_age=1d", "%zz;", "from=2026-11-23T00:00:00+01:00",
+		"q=word+%22a+phrase%22+pre*&task_name=a", "q=%2Fsub%5C%2Fstring%2F", "q=%22open&limit=1", "q=%00%ff*"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, query string) {

@@ -51,11 +51,22 @@ func FuzzParseEvent(f *testing.F) {
 
 func FuzzDecodeMessage(f *testing.F) {
 	seen := map[int]int{}
-	for _, m := range redisCapture(f, "redis-wire.ndjson") {
-		if n := len(m.Payload) / 256; seen[n] < 2 && len(m.Payload) < 8192 {
+	add := func(text string) {
+		if n := len(text) / 256; seen[n] < 2 && len(text) < 8192 {
 			seen[n]++
-			f.Add([]byte(m.Payload))
+			f.Add([]byte(text))
 		}
+	}
+	for _, m := range redisCapture(f, "redis-wire.ndjson") {
+		add(m.Payload)
+	}
+	clear(seen)
+	for _, m := range redisCapture(f, "poison-wire.ndjson") {
+		add(m.Payload)
+	}
+	clear(seen)
+	for _, m := range rabbitCapture(f) {
+		add(m.Body)
 	}
 	f.Add([]byte(`{"body":"[{\"type\":\"task-started\",\"uuid\":\"a\",\"timestamp\":1},{\"t\":NaN}]","properties":{}}`))
 	f.Add([]byte(`[{"type":"task-started","uuid":"a","timestamp":1},5,[]]`))
