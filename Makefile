@@ -76,7 +76,7 @@ crash: tools ## Kill the real binary at every named point and at random moments 
 
 .PHONY: faults
 faults: tools ## Let file operations fail, SQLite's included, and hold their order (FAULTFLAGS="-faults.all": every single one)
-	$(GO) test -tags faults -count=1 -timeout 0 -run 'TestFailEvery|TestOrder' $(TESTFLAGS) ./tsdb $(FAULTFLAGS)
+	$(GO) test -tags faults -count=1 -timeout 0 -v -run 'TestFailEvery|TestOrder' $(TESTFLAGS) ./tsdb $(FAULTFLAGS)
 
 .PHONY: bench
 bench: build ## Measure the built daemon beside other ways to store the same, two minutes (ARGS="ingest --rows=3000000")

@@ -7,7 +7,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -45,26 +47,35 @@ static int fails(int op, const char *path) {
 	return 1;
 }
 
+// As fails, for an open file, by its name; one that is deleted has " (deleted)" behind it.
+static int fd_fails(int op, int fd) {
+	char link[32], path[PATH_MAX + 1];
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, PATH_MAX);
+	path[n < 0 ? 0 : n] = 0;
+	return fails(op, path);
+}
+
 static int fault_open(const char *path, int flags, int mode) {
 	return fails(OP_OPEN, path) ? -1 : real_open(path, flags, mode);
 }
 
 // A write that fails has written half: a full disk takes what fits.
 static ssize_t fault_pwrite(int fd, const void *b, size_t n, off_t at) {
-	if (!fails(OP_WRITE, "")) return real_pwrite(fd, b, n, at);
+	if (!fd_fails(OP_WRITE, fd)) return real_pwrite(fd, b, n, at);
 	int e = errno;
 	if (n > 1) real_pwrite(fd, b, n / 2, at);
 	errno = e;
 	return -1;
 }
 
-static int fault_ftruncate(int fd, off_t n) { return fails(OP_TRUNCATE, "") ? -1 : real_ftruncate(fd, n); }
+static int fault_ftruncate(int fd, off_t n) { return fd_fails(OP_TRUNCATE, fd) ? -1 : real_ftruncate(fd, n); }
 
 static int fault_unlink(const char *path) { return fails(OP_UNLINK, path) ? -1 : real_unlink(path); }
 
-int fsync(int fd) { return fails(OP_SYNC, "") ? -1 : (int)syscall(SYS_fsync, fd); }
+int fsync(int fd) { return fd_fails(OP_SYNC, fd) ? -1 : (int)syscall(SYS_fsync, fd); }
 
-int fdatasync(int fd) { return fails(OP_SYNC, "") ? -1 : (int)syscall(SYS_fdatasync, fd); }
+int fdatasync(int fd) { return fd_fails(OP_SYNC, fd) ? -1 : (int)syscall(SYS_fdatasync, fd); }
 
 int daybook_fault_install(void) {
 	sqlite3_initialize();

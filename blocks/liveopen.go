@@ -112,7 +112,18 @@ func (l *Live) openWriter() (w *liveWriter, err error) {
 		liveWALPages, liveWALKeep, liveCacheKiB)); err != nil {
 		return nil, err
 	}
-	return l.load(c)
+	if w, err = l.load(c); err != nil {
+		return nil, err
+	}
+	return w, writable(c, l.path)
+}
+
+// writable makes sure of what SQLite does not tell when a writer is opened. A file
+// or a -wal that the disk does not open is opened once more to be read only, and
+// would be for ever; and the name of the -wal, which the first read has created, is
+// made durable with the first commit, but not if that fails.
+func writable(c *conn, path string) error {
+	return errors.Join(c.exec("DELETE FROM main.cut WHERE false"), syncDir(filepath.Dir(path)))
 }
 
 // load reads the state of the file, and what a writer needs.

@@ -71,7 +71,11 @@ func openParked(path string, mode fileMode) (*Parked, error) {
 		return nil, openError(path, err)
 	}
 	p := &Parked{path: path, readOnly: mode != modeWrite, conn: make(chan *conn, 1), closed: make(chan struct{}), hidden: map[string]bool{}}
-	if err := p.load(c); err != nil {
+	err = p.load(c)
+	if err == nil && !p.readOnly {
+		err = writable(c, path)
+	}
+	if err != nil {
 		return nil, errors.Join(openError(path, err), c.close())
 	}
 	p.conn <- c

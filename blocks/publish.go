@@ -56,9 +56,7 @@ func WriteChecksum(path, tmpDir string) (err error) {
 			err = errors.Join(err, removeFiles(tmp))
 		}
 	}()
-	if err = fault.Op("write", tmp); err == nil {
-		_, err = fmt.Fprintf(f, "%s  %s\n", sum, filepath.Base(path))
-	}
+	_, err = fmt.Fprintf(fault.Writer(f, tmp), "%s  %s\n", sum, filepath.Base(path))
 	if err = errors.Join(err, f.Chmod(0o444), fault.Op("sync", tmp), f.Sync(), f.Close()); err != nil {
 		return err
 	}
@@ -70,6 +68,9 @@ func WriteChecksum(path, tmpDir string) (err error) {
 
 // fileSum is the SHA-256 of a sealed file, in hex.
 func fileSum(path string) (string, error) {
+	if err := fault.Op("open", path); err != nil {
+		return "", err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -96,6 +97,9 @@ func openSealed(path string) (*Sealed, error) {
 // that it is whole and does not need a WAL. The bytes of a sealed file may be
 // read outside SQLite: no process writes or locks it.
 func checkSealedHeader(path string) (err error) {
+	if err := fault.Op("open", path); err != nil {
+		return err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func Open(o Options) (c *Compactor, err error) {
 	c.guard.seen = o.LastSeen
 	o.Catalog.IgnoreMoved()
 	for _, dir := range []string{c.dirs.live, c.dirs.days, c.dirs.tmp} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := MkdirAll(dir); err != nil {
 			return c, err
 		}
 	}
@@ -70,10 +70,7 @@ func (c *Compactor) sweepTmp() error {
 	}
 	for _, e := range entries {
 		path := filepath.Join(c.dirs.tmp, e.Name())
-		if err := fault.Op("remove", path); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(path); err != nil {
+		if err := RemoveAll(path); err != nil {
 			return err
 		}
 	}
@@ -176,12 +173,15 @@ func (c *Compactor) dropUnpublished(gens []*blocks.Sealed) ([]*blocks.Sealed, er
 		}
 		if !c.readOnly {
 			to := filepath.Join(c.dirs.root, "quarantine")
-			if err := os.MkdirAll(to, 0o755); err != nil {
+			if err := MkdirAll(to); err != nil {
 				return gens, err
 			}
 			name := filepath.Join(to, s.Name())
 			for n := 2; exists(name); n++ {
 				name = filepath.Join(to, fmt.Sprintf("%s-%d", s.Name(), n))
+			}
+			if err := fault.Op("rename", name); err != nil {
+				return gens, err
 			}
 			if err := os.Rename(s.Path(), name); err != nil {
 				return gens, err
@@ -257,7 +257,7 @@ func (c *Compactor) openLive() error {
 			if c.readOnly {
 				continue
 			}
-			if err := os.Remove(path); err != nil {
+			if err := removeIfThere(path); err != nil {
 				return err
 			}
 			continue

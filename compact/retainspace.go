@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/go-kit/log/level"
 
-	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -213,10 +211,7 @@ func (c *Compactor) offer(s space) []offer {
 // not come back.
 func (c *Compactor) deleteVictim(ctx context.Context, h Head, v victim, cause string) error {
 	if v.snapshot != "" {
-		if err := fault.Op("remove", v.snapshot); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(v.snapshot); err != nil {
+		if err := RemoveAll(v.snapshot); err != nil {
 			return err
 		}
 		c.opts.Observer.Delete(cause)

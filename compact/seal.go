@@ -91,7 +91,7 @@ func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks
 		return nil, err
 	}
 	if info.Rows == 0 && info.Gaps == 0 {
-		return nil, os.Remove(tmp)
+		return nil, removeIfThere(tmp)
 	}
 	sealPoint(old, "seal.built", "reseal.built")
 	path, err := blocks.PublishSealed(tmp, c.dirs.days, d, gen)
@@ -160,6 +160,9 @@ func sealPoint(old *blocks.Sealed, first, later string) {
 }
 
 func removeIfThere(path string) error {
+	if err := fault.Op("remove", path); err != nil {
+		return err
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

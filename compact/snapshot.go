@@ -63,7 +63,7 @@ func newCapture(to CaptureTo) (*Capture, error) {
 		k.skip = func(Found) bool { return false }
 	}
 	for _, sub := range []string{"days", "live"} {
-		if err := os.MkdirAll(filepath.Join(to.Dir, sub), 0o755); err != nil {
+		if err := MkdirAll(filepath.Join(to.Dir, sub)); err != nil {
 			return nil, err
 		}
 	}
@@ -148,7 +148,7 @@ func (k *Capture) holdLegacy(root string) error {
 		if e.Name() == "attached" || e.Name() == "attached.tmp" {
 			continue // the daemon's note of files elsewhere, which are no part of it
 		}
-		if err := os.MkdirAll(filepath.Join(k.to, "legacy"), 0o755); err != nil {
+		if err := MkdirAll(filepath.Join(k.to, "legacy")); err != nil {
 			return err
 		}
 		if err := k.holdFile(root, filepath.Join("legacy", e.Name())); err != nil {
@@ -175,23 +175,31 @@ func (k *Capture) holdFile(root, rel string) error {
 	if k.skip(f.Found) {
 		return nil
 	}
-	if err := fault.Op("link", to); err != nil {
-		return err
-	}
-	if err := os.Link(path, to); err != nil {
+	if err := link(path, to); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		// Another file system, or one without hard links.
+		if err := fault.Op("open", path); err != nil {
+			return err
+		}
 		if f.open, err = os.Open(path); err != nil {
 			return err
 		}
 	} else if f.Sum != "" {
-		f.sumLinked = os.Link(path+checksumSuffix, to+checksumSuffix) == nil
+		f.sumLinked = link(path+checksumSuffix, to+checksumSuffix) == nil
 	}
 	k.files = append(k.files, f)
 	k.left += fi.Size()
 	return nil
+}
+
+// link is that of package os.
+func link(from, to string) error {
+	if err := fault.Op("link", to); err != nil {
+		return err
+	}
+	return os.Link(from, to)
 }
 
 // notUnderstood reports whether an error is about what is in a file: it is left

@@ -95,6 +95,9 @@ func (k *Capture) copyFile(ctx context.Context, f *captured, check bool, progres
 func (k *Capture) hashOrCopy(ctx context.Context, f *captured, to string, progress func(int64)) (sum string, err error) {
 	in := f.open
 	if in == nil {
+		if err := fault.Op("open", to); err != nil {
+			return "", err
+		}
 		if in, err = os.Open(to); err != nil {
 			return "", err
 		}
@@ -115,7 +118,7 @@ func (k *Capture) hashOrCopy(ctx context.Context, f *captured, to string, progre
 				err = os.Chtimes(to, f.Info.ModTime(), f.Info.ModTime())
 			}
 		}()
-		w = io.MultiWriter(h, out)
+		w = io.MultiWriter(h, fault.Writer(out, to))
 	}
 	buf := make([]byte, 1<<20)
 	for {
@@ -154,16 +157,32 @@ func (k *Capture) writeSum(f *captured, to, sum string) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%s  %s\n", sum, filepath.Base(to))
+	_, err = fmt.Fprintf(fault.Writer(out, to+checksumSuffix), "%s  %s\n", sum, filepath.Base(to))
 	return errors.Join(err, fault.Op("sync", to+checksumSuffix), out.Sync(), out.Close())
 }
 
 func removeAll(paths ...string) error {
 	var errs []error
 	for _, p := range paths {
-		errs = append(errs, os.RemoveAll(p))
+		errs = append(errs, RemoveAll(p))
 	}
 	return errors.Join(errs...)
+}
+
+// MkdirAll and RemoveAll are those of package os.
+func MkdirAll(path string) error {
+	if err := fault.Op("mkdir", path); err != nil {
+		return err
+	}
+	return os.MkdirAll(path, 0o755)
+}
+
+// RemoveAll does not do everything at once: what fails in the middle leaves a part.
+func RemoveAll(path string) error {
+	if err := fault.Op("remove", path); err != nil {
+		return err
+	}
+	return os.RemoveAll(path)
 }
 
 // SyncDir makes the names in a directory durable.

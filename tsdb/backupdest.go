@@ -3,6 +3,7 @@ package tsdb
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,7 +36,7 @@ func writeCopiedLock(path string, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(copiedLock)
+	_, err = io.WriteString(fault.Writer(f, path), copiedLock)
 	return errors.Join(err, f.Close(), os.Chtimes(path, at, at))
 }
 
@@ -143,6 +144,9 @@ func openDest(dir, source string) (d *dest, err error) {
 	if err := d.create(); err != nil {
 		return nil, fmt.Errorf("creating the destination: %w", err)
 	}
+	if err := fault.Op("create", filepath.Join(dir, "LOCK")); err != nil {
+		return nil, fmt.Errorf("locking the destination: %w", err)
+	}
 	if d.lock, err = os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o644); err != nil {
 		return nil, fmt.Errorf("locking the destination: %w", err)
 	}
@@ -172,14 +176,17 @@ func openDest(dir, source string) (d *dest, err error) {
 // create makes the directories. The marker is the first thing in a new one, so
 // that a backup that is killed now can be made again.
 func (d *dest) create() error {
-	if err := os.MkdirAll(d.dir, 0o755); err != nil {
+	if err := compact.MkdirAll(d.dir); err != nil {
+		return err
+	}
+	if err := fault.Op("create", d.path(backupMarker)); err != nil {
 		return err
 	}
 	marker, err := os.OpenFile(d.path(backupMarker), os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
-	return errors.Join(marker.Close(), os.MkdirAll(d.path("days"), 0o755), os.MkdirAll(d.path("tmp"), 0o755))
+	return errors.Join(marker.Close(), compact.MkdirAll(d.path("days")), compact.MkdirAll(d.path("tmp")))
 }
 
 func (d *dest) path(elem ...string) string {
@@ -191,10 +198,10 @@ func (d *dest) close() error { return d.lock.Close() }
 // stage makes an empty directory for what is to be published.
 func (d *dest) stage() (string, error) {
 	stage := d.path("tmp", "backup")
-	if err := os.RemoveAll(stage); err != nil {
+	if err := compact.RemoveAll(stage); err != nil {
 		return "", err
 	}
-	return stage, os.MkdirAll(stage, 0o755)
+	return stage, compact.MkdirAll(stage)
 }
 
 // flag marks the directory as not whole.
@@ -210,10 +217,7 @@ func (d *dest) flag() error {
 }
 
 func (d *dest) unflag() error {
-	if err := fault.Op("remove", d.path("days", compact.UnfinishedBackup)); err != nil {
-		return err
-	}
-	return errors.Join(os.RemoveAll(d.path("days", compact.UnfinishedBackup)), compact.SyncDir(d.path("days")))
+	return errors.Join(compact.RemoveAll(d.path("days", compact.UnfinishedBackup)), compact.SyncDir(d.path("days")))
 }
 
 // mark writes the file that makes the directory a backup.
@@ -228,11 +232,14 @@ func (d *dest) mark(completed time.Time) error {
 	}
 	tmp := d.path("tmp", backupMarker)
 	text := fmt.Sprintf("This directory is a backup that `daybook backup` made. It is a data directory: to restore, copy it and serve the copy.\n%s%q\n%s\n", markSource, source, when)
+	if err := fault.Op("create", tmp); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(text)
+	_, err = io.WriteString(fault.Writer(f, tmp), text)
 	if err := errors.Join(err, fault.Op("sync", tmp), f.Sync(), f.Close()); err != nil {
 		return err
 	}

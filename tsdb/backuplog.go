@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"daybook/compact"
 	"daybook/head"
 	"daybook/head/wal"
 	"daybook/tsdb/task"
@@ -51,7 +52,7 @@ func copyLog(from, to string) (damaged []error, err error) {
 	var resetErr error
 	stats, err := wal.Read(from, func() {
 		// A checkpoint took files away: what was read is not all from one instant.
-		resetErr = errors.Join(w.log.Close(), os.RemoveAll(to))
+		resetErr = errors.Join(w.log.Close(), compact.RemoveAll(to))
 		if resetErr == nil {
 			var next *logWriter
 			if next, resetErr = newLogWriter(to); resetErr == nil {

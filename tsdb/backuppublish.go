@@ -39,7 +39,7 @@ func (d *dest) publish(stage string, k *compact.Capture, o BackupOptions, res *B
 		}
 	}
 	// A note of what a daemon had attached elsewhere, as older backups have it.
-	if err := os.RemoveAll(d.path(attachedName)); err != nil {
+	if err := compact.RemoveAll(d.path(attachedName)); err != nil {
 		return err
 	}
 	fault.Point("backup.moved")
@@ -66,11 +66,11 @@ func (d *dest) publish(stage string, k *compact.Capture, o BackupOptions, res *B
 func (d *dest) swap(staged, sub, aside string) error {
 	old := d.path("tmp", "old-"+sub)
 	if aside != "" {
-		if err := os.MkdirAll(d.path(aside), 0o755); err != nil {
+		if err := compact.MkdirAll(d.path(aside)); err != nil {
 			return err
 		}
 		old = d.path(aside, sub)
-	} else if err := os.RemoveAll(old); err != nil {
+	} else if err := compact.RemoveAll(old); err != nil {
 		return err
 	}
 	if err := rename(d.path(sub), old); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -93,7 +93,7 @@ func (d *dest) moveIn(staged, sub, aside string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(d.path(sub), 0o755); err != nil {
+	if err := compact.MkdirAll(d.path(sub)); err != nil {
 		return err
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) }) // x.db before x.db.sha256
@@ -122,7 +122,7 @@ func (d *dest) setAside(path, aside string) error {
 		return err
 	}
 	to := d.path(aside, rel)
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	if err := compact.MkdirAll(filepath.Dir(to)); err != nil {
 		return err
 	}
 	return rename(path, to)
@@ -191,7 +191,7 @@ func (d *dest) sweep() error {
 		return err
 	}
 	for _, e := range entries {
-		if err := os.RemoveAll(d.path("tmp", e.Name())); err != nil {
+		if err := compact.RemoveAll(d.path("tmp", e.Name())); err != nil {
 			return err
 		}
 	}

@@ -34,13 +34,13 @@ func (db *DB) Snapshot(ctx context.Context) (s Snapshot, err error) {
 	if err := db.usable(); err != nil {
 		return s, err
 	}
-	stage, err := os.MkdirTemp(filepath.Join(db.opts.Dir, "tmp"), "snapshot-")
+	stage, err := mkdirTemp(filepath.Join(db.opts.Dir, "tmp"), "snapshot-")
 	if err != nil {
 		return s, fmt.Errorf("making a snapshot: %w", err)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("making a snapshot: %w", err), os.RemoveAll(stage))
+			err = errors.Join(fmt.Errorf("making a snapshot: %w", err), compact.RemoveAll(stage))
 		}
 	}()
 	if err := db.fillSnapshot(ctx, stage); err != nil {
@@ -51,6 +51,14 @@ func (db *DB) Snapshot(ctx context.Context) (s Snapshot, err error) {
 	}
 	s.Path, err = db.publishSnapshot(stage)
 	return s, err
+}
+
+// mkdirTemp is that of package os.
+func mkdirTemp(dir, pattern string) (string, error) {
+	if err := fault.Op("mkdir", filepath.Join(dir, pattern)); err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(dir, pattern)
 }
 
 func (db *DB) fillSnapshot(ctx context.Context, stage string) (err error) {
@@ -81,7 +89,7 @@ func (db *DB) fillSnapshot(ctx context.Context, stage string) (err error) {
 func (db *DB) publishSnapshot(stage string) (rel string, err error) {
 	fault.Point("snapshot.whole")
 	dir := filepath.Join(db.opts.Dir, "snapshots")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := compact.MkdirAll(dir); err != nil {
 		return "", err
 	}
 	name := db.opts.Now().UTC().Format("20060102T150405Z")

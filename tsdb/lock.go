@@ -3,11 +3,14 @@ package tsdb
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"daybook/tsdb/fault"
 )
 
 // dirLock is the flock on a data directory's LOCK file. The file's
@@ -19,6 +22,9 @@ type dirLock struct {
 
 func lockDir(dir string) (*dirLock, error) {
 	path := filepath.Join(dir, "LOCK")
+	if err := fault.Op("create", path); err != nil {
+		return nil, fmt.Errorf("opening the lock file: %w", err)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock file: %w", err)
@@ -37,7 +43,7 @@ func lockDir(dir string) (*dirLock, error) {
 		l.lastSeen = fi.ModTime()
 	}
 	if err == nil {
-		_, err = f.WriteAt([]byte(fmt.Sprintf("%-20d\n", os.Getpid())), 0)
+		_, err = fmt.Fprintf(fault.Writer(io.NewOffsetWriter(f, 0), path), "%-20d\n", os.Getpid())
 	}
 	if err == nil && !l.lastSeen.IsZero() {
 		// Whoever is killed before it is ready has not noted how long nobody ran.

@@ -5,9 +5,11 @@ package tsdb
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -93,7 +95,13 @@ func TestOrderOnDisk(t *testing.T) {
 	c := &testClock{at: noon}
 	o := testOptions(filepath.Join(t.TempDir(), "data"), c)
 	j := &journal{dir: o.Dir}
-	defer fault.Set(j.hook)()
+	far := filepath.Join(filepath.Dir(o.Dir), "far") // where nothing can be linked
+	defer fault.Set(func(op, path string) error {
+		if op == "link" && strings.HasPrefix(path, far) {
+			return &os.LinkError{Op: op, New: path, Err: syscall.EXDEV}
+		}
+		return j.hook(op, path)
+	})()
 	db := start(t, o)
 	ctx := context.Background()
 	yesterday := noon.Add(-24 * time.Hour)
@@ -112,10 +120,13 @@ func TestOrderOnDisk(t *testing.T) {
 	inOrder(t, "cut",
 		j.take(),
 		// the live file is whole before it has its name
-		"sqlite.sync ", "sync live/2026-11-22.4.db.tmp", "!link live/2026-11-22.4.db", "point live.created",
+		"sqlite.sync live/2026-11-22.4.db.tmp", "sync live/2026-11-22.4.db.tmp", "!link live/2026-11-22.4.db", "point live.created",
 		"link live/2026-11-22.4.db", "remove live/2026-11-22.4.db.tmp", "syncdir live",
+		// so is the name of its -wal before there is anything in it
+		"!sqlite.write live/2026-11-22.4.db-wal", "sqlite.open live/2026-11-22.4.db-wal", "syncdir live",
 		// the record, then the transaction
-		"log.write wal/00000001", "!sqlite.write…", "log.sync wal/00000001", "point cut.logged", "sqlite.write…", "sqlite.sync ", "point cut.stored")
+		"log.write wal/00000001", "!sqlite.write…", "log.sync wal/00000001", "point cut.logged",
+		"sqlite.write live/2026-11-22.4.db-wal", "!point cut.stored", "sqlite.sync live/2026-11-22.4.db-wal", "point cut.stored")
 
 	seal := func(what, point, name, live, old string) {
 		t.Helper()
@@ -164,8 +175,26 @@ func TestOrderOnDisk(t *testing.T) {
 		}
 		what = append(what, "!rename ../backup/BACKUP", "point backup.tidied", "remove ../backup/days/unfinished-backup", "syncdir ../backup/days",
 			"point backup.whole", "sync ../backup/tmp/BACKUP", "rename ../backup/BACKUP", "syncdir ../backup")
-		inOrder(t, fmt.Sprint("backup ", i), j.take(), append(copies, what...)...)
+		ops := j.take()
+		inOrder(t, fmt.Sprint("backup ", i), ops, append(copies, what...)...)
+		// what a copy holds before it has its name
+		copied := 0
+		for _, op := range ops {
+			if name, ok := strings.CutPrefix(op, "sqlite.open ../backup/tmp/backup/live/"); ok && strings.HasSuffix(name, ".db") {
+				copied++
+				inOrder(t, "a copied live file", ops, "sqlite.write ../backup/tmp/backup/live/"+name, "!syncdir ../backup/tmp/backup/live", "!rename ../backup/live", "sync ../backup/tmp/backup/live/"+name, "point backup.flagged")
+			}
+		}
+		if copied == 0 {
+			t.Errorf("no live file was copied:\n%s", strings.Join(ops, "\n"))
+		}
 	}
+	if _, err := Backup(ctx, BackupOptions{Dir: o.Dir, Dest: far, Now: c.now}); err != nil {
+		t.Fatal(err)
+	}
+	inOrder(t, "a copied day", j.take(), "create ../far/tmp/backup/days/2026-11-22.2.db", "write ../far/tmp/backup/days/2026-11-22.2.db", "!create ../far/days/unfinished-backup", "sync ../far/tmp/backup/days/2026-11-22.2.db",
+		"write ../far/tmp/backup/days/2026-11-22.2.db.sha256", "sync ../far/tmp/backup/days/2026-11-22.2.db.sha256", "syncdir ../far/tmp/backup/days",
+		"create ../far/days/unfinished-backup", "rename ../far/days/2026-11-22.2.db", "rename ../far/days/2026-11-22.2.db.sha256", "syncdir ../far/days")
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}

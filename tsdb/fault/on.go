@@ -3,6 +3,7 @@
 package fault
 
 import (
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -40,6 +41,23 @@ func Op(op, path string) error {
 		return (*h)(op, path)
 	}
 	return nil
+}
+
+// Writer reports what is written to a file by way of it. A write that fails has
+// written half, as on a full disk.
+func Writer(w io.Writer, path string) io.Writer { return writer{w, path} }
+
+type writer struct {
+	w    io.Writer
+	path string
+}
+
+func (w writer) Write(b []byte) (int, error) {
+	if err := Op("write", w.path); err != nil {
+		n, _ := w.w.Write(b[:len(b)/2]) // the failure that counts is err
+		return n, err
+	}
+	return w.w.Write(b)
 }
 
 // crash is what DAYBOOK_CRASH says.
