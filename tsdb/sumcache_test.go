@@ -164,15 +164,20 @@ func TestTasksOfInventedNames(t *testing.T) {
 		recs[2*i+1].Invocation.TaskName = fmt.Sprint("started", i)
 	}
 	mustAppend(t, db, recs...)
-	list, _, err := db.Tasks(context.Background(), 0, noon.UnixMicro()+1, "")
-	if err != nil || len(list) > rollup.DefaultLimits.Names+2 {
-		t.Fatal(len(list), err)
-	}
-	var total, active uint64
-	for _, x := range list {
-		total, active = total+x.Total, active+x.Active
-	}
-	if total != 2*each || active != each {
-		t.Errorf("%d invocations, %d of them open", total, active)
+	for _, parked := range []int{0, each} {
+		if n, err := db.compact.Park(context.Background(), db.cuttable(), parked, true); n != parked || err != nil {
+			t.Fatal(n, err)
+		}
+		list, _, err := db.Tasks(context.Background(), 0, noon.UnixMicro()+1, "")
+		if err != nil || len(list) > rollup.DefaultLimits.Names+2 {
+			t.Fatal(len(list), err)
+		}
+		var total, active uint64
+		for _, x := range list {
+			total, active = total+x.Total, active+x.Active
+		}
+		if total != 2*each || active != each {
+			t.Errorf("%d invocations, %d of them open, with %d parked", total, active, parked)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"daybook/tsdb/rollup"
@@ -67,17 +68,20 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 		}
 		at(rollup.Other).Summary = rollup.Summarize(rest, topNames)
 	}
-	active, err := db.active(ctx)
+	err = db.active(ctx, func(n string) {
+		if name != "" && n != name {
+			return
+		}
+		t := byName[n]
+		if t == nil && len(byName) > rollup.DefaultLimits.Names {
+			t = at(rollup.Other) // clients can invent names without end
+		} else if t == nil {
+			t = at(strings.Clone(n)) // not the whole row
+		}
+		t.Active++
+	})
 	if err != nil {
 		return nil, Coverage{}, err
-	}
-	for n, count := range active {
-		if name == "" || n == name {
-			if byName[n] == nil && len(byName) > rollup.DefaultLimits.Names {
-				n = rollup.Other // clients can invent names without end
-			}
-			at(n).Active += count
-		}
 	}
 	for k, r := range recent.All() {
 		if ended := r.States[task.StateSuccess] + r.States[task.StateFailure] + r.States[task.StateRevoked] + r.States[task.StateRejected]; ended > 0 && byName[k.Name] != nil {
@@ -97,28 +101,26 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 	return out, db.coverage(&task.Filter{From: from, To: to}, unreadable), nil
 }
 
-// active counts what is open now by task name.
-func (db *DB) active(ctx context.Context) (map[string]uint64, error) {
-	out := map[string]uint64{}
+// active calls fn with the task name of everything that is open now.
+func (db *DB) active(ctx context.Context, fn func(name string)) error {
 	snap := db.head.Snapshot()
 	inHead := map[string]bool{}
 	for _, v := range snap.Invs {
 		if v.Open() {
-			out[v.TaskName]++
+			fn(v.TaskName)
 		}
 		inHead[v.TaskID] = true
 	}
 	parked := db.compact.Parked()
 	if parked == nil || parked.Rows() == 0 {
-		return out, nil
+		return nil
 	}
-	err := parked.Scan(ctx, nil, true, func(v *task.Invocation) (bool, error) {
+	return parked.Scan(ctx, nil, true, func(v *task.Invocation) (bool, error) {
 		if !inHead[v.TaskID] {
-			out[v.TaskName]++
+			fn(v.TaskName)
 		}
 		return true, nil
 	})
-	return out, err
 }
 
 // seriesSteps is how many steps of any sketches there is memory for at once.
