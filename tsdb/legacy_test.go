@@ -201,6 +201,43 @@ func TestLegacyInvocationGoesOn(t *testing.T) {
 	}
 }
 
+// An invocation of a legacy file that goes on and is parked is not shown in the
+// state that the file has.
+func TestLegacyInvocationIsParked(t *testing.T) {
+	ctx := context.Background()
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.Legacy, o.RetentionTime, o.OpenTimeout = []string{fixture(t, "gen1-small.db", t.TempDir())}, 0, 1000*24*time.Hour
+	db := start(t, o)
+	defer db.Close()
+	page, err := db.Select(ctx, Query{Filter: task.Filter{States: []task.State{task.StateSent, task.StateReceived, task.StateStarted, task.StateRetry}}, Limit: 1})
+	if err != nil || len(page.Invocations) != 1 {
+		t.Fatalf("%d are unfinished: %v", len(page.Invocations), err)
+	}
+	old := page.Invocations[0]
+	e := task.Event{TaskID: old.TaskID, State: task.StateRetry, At: noon.UnixMicro(), Retries: 7}
+	if old.State == task.StateRetry {
+		e.State = task.StateStarted
+	}
+	mustAppend(t, db, Record{Invocation: e.Invocation()})
+	if n, err := db.compact.Park(ctx, db.cuttable(), 1, true); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	now, err := db.Get(ctx, old.TaskID)
+	if err != nil || now.State == old.State {
+		t.Fatalf("%v, was %v: %v", now.State, old.State, err)
+	}
+	f := task.Filter{TaskID: old.TaskID}
+	for s, want := range map[task.State]int64{old.State: 0, now.State: 1} {
+		f.States = []task.State{s}
+		page, err := db.Select(ctx, Query{Filter: f, Limit: 10})
+		count, countErr := db.Count(ctx, CountQuery{Filter: f, By: "queue"})
+		if err != nil || countErr != nil || int64(len(page.Invocations)) != want || count.Total != want {
+			t.Errorf("%v: %d are shown and %d counted, want %d: %v %v", s, len(page.Invocations), count.Total, want, err, countErr)
+		}
+	}
+}
+
 func TestLegacyAgesOut(t *testing.T) {
 	for _, c := range []struct {
 		name         string

@@ -102,3 +102,13 @@ func inDays(ctx context.Context, view *blocks.View, id string) bool {
 	rows, err := view.Lookup(ctx, []string{id})
 	return err == nil && len(rows) > 0
 }
+
+// isParked reports whether an id is parked: the same, in a state that may not be
+// asked for.
+func isParked(ctx context.Context, parked *blocks.Parked, id string) bool {
+	if parked == nil || parked.Rows() == 0 {
+		return false
+	}
+	found, err := parked.Find(ctx, []string{id})
+	return err == nil && len(found) > 0
+}

@@ -153,7 +153,7 @@ func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View
 		}
 	}
 	m.legacy = db.openLegacySources(ctx, files, &q, func(id string) bool {
-		return snap.Holds(id) || inDays(ctx, view, id)
+		return snap.Holds(id) || isParked(ctx, db.compact.Parked(), id) || inDays(ctx, view, id)
 	})
 	defer m.stopLegacy()
 	if !q.Open && q.OpenBefore == 0 {
