@@ -8,14 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
+	"daybook/tsdb/text"
 )
 
 const legacyData = "../blocks/testdata/legacy"
@@ -101,6 +105,7 @@ func TestLegacyThroughTheFacade(t *testing.T) {
 			if want.Twice > 0 && straddlers == 0 {
 				t.Error("no straddler is shown in its latest state")
 			}
+			m.searchLegacy()
 			count, err := db.Count(context.Background(), CountQuery{By: "state"})
 			if err != nil || count.Total != int64(want.Distinct) {
 				t.Errorf("counted %+v %v", count, err)
@@ -124,6 +129,58 @@ func TestLegacyThroughTheFacade(t *testing.T) {
 				t.Errorf("the files were changed:\n%s\n%s", before, after)
 			}
 		})
+	}
+}
+
+// searchLegacy compares searches of every kind of term with the rows.
+func (m *model) searchLegacy() {
+	m.t.Helper()
+	all := m.all(Query{Limit: 1000, Details: true})
+	r := rand.New(rand.NewPCG(uint64(len(all)), 3))
+	hits, rows := 0, 2
+	if testing.Short() {
+		rows = 1
+	}
+	for range rows {
+		v := &all[r.IntN(len(all))]
+		values := []string{v.TaskID, v.TaskName, v.Args, v.Kwargs, v.Outcome.Result, v.Outcome.ExceptionType, v.Outcome.ExceptionMessage, v.Outcome.Traceback}
+		values = slices.DeleteFunc(values, func(s string) bool { return s == "" })
+		for _, value := range []string{values[r.IntN(len(values))]} {
+			words := strings.FieldsFunc(value, func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) })
+			if len(words) == 0 {
+				continue
+			}
+			w := words[r.IntN(len(words))]
+			if len(w) > 100 {
+				continue
+			}
+			from := r.IntN(len(words))
+			for _, term := range []string{w, w + " " + words[0], `"` + strings.Join(words[from:min(from+2, len(words))], " ") + `"`, string([]rune(w)[:1]) + "*", "/" + w + "/", w + "nowhere"} {
+				text, err := text.Parse(term)
+				if err != nil {
+					continue // too long
+				}
+				q := Query{Limit: 1000, Text: text, Details: r.IntN(2) == 0, Oldest: r.IntN(2) == 0}
+				var want, got []string
+				for i := range all {
+					if q.matches(&all[i]) {
+						want = append(want, all[i].TaskID)
+					}
+				}
+				if q.Oldest {
+					slices.Reverse(want)
+				}
+				for _, x := range m.all(q) {
+					got = append(got, x.TaskID)
+				}
+				if hits += len(got); !slices.Equal(got, want) {
+					m.t.Fatalf("q=%s finds %d, want %d: %.300s, want %.300s", term, len(got), len(want), fmt.Sprint(got), fmt.Sprint(want))
+				}
+			}
+		}
+	}
+	if hits == 0 {
+		m.t.Error("no search found anything")
 	}
 }
 
