@@ -2,6 +2,7 @@ package tsdb
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -36,11 +37,13 @@ func manyDays(t *testing.T, o Options, n, rows int) {
 	}
 }
 
+var windowDays = flag.Int("window.days", 120, "how many days TestWindows stores; 25 with -short. A year takes ten seconds more")
+
 // Ranges of many more days than can be attached at once are walked whole, and a
 // page that the newest day fills touches no other: the older files are not
 // even there.
 func TestWindows(t *testing.T) {
-	days := 120
+	days := *windowDays
 	if testing.Short() {
 		days = 25
 	}
