@@ -38,7 +38,7 @@ func TestNotFoundTellsWhatIsCovered(t *testing.T) {
 	ask("nobody", "all is well")
 	lost := ""
 	for id, v := range contents(t, db) {
-		if v.Day() == task.DayOf(noon.UnixMicro())-3 {
+		if v.Day() == task.DayOf(noon.UnixMicro())-3 && id != "late" { // that one lies over the sealed file
 			lost = id
 		}
 	}
