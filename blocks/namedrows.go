@@ -22,8 +22,8 @@ const (
 // namedRow is a row as the driver gives it.
 type namedRow [columnCount + 1]driver.Value
 
-// namedRows are the rows of one arm by name: those of a batch of times in one
-// statement, then of the next.
+// namedRows are the rows of one arm by name: those of a batch of times (ticks,
+// namepage.go) in one statement, then of the next.
 type namedRows struct {
 	f     *fileRows
 	arm   *arm

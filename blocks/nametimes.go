@@ -8,8 +8,9 @@ import (
 	"slices"
 )
 
-// nameTimes are the times of day at which a file may have rows of one name, in
-// the order of a walk, each once. It lives within one read transaction.
+// nameTimes are the times, that is the ticks (namepage.go), at which a file may
+// have rows of one name, in the order of a walk, each once. It lives within one
+// read transaction.
 type nameTimes struct {
 	c         *conn
 	schema    string

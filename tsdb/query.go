@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"path/filepath"
 	"slices"
 
@@ -311,10 +312,16 @@ func (m *merger) parked(ctx context.Context, parked *blocks.Parked, snap *head.S
 		if m.has(v.TaskID) {
 			return true, nil
 		}
-		m.hashes[task.HashID(v.TaskID)] = struct{}{}
+		m.hashes[hashGiven(v.TaskID)] = struct{}{}
 		return m.give(v)
 	})
 }
+
+// hashGiven is of this process alone: ids that collide under task.HashID can be
+// invented, and would be left out of counts.
+func hashGiven(id string) uint64 { return maphash.String(givenSeed, id) }
+
+var givenSeed = maphash.MakeSeed()
 
 // has reports whether an id is in memory or was given out.
 func (m *merger) has(id string) bool {
@@ -324,7 +331,7 @@ func (m *merger) has(id string) bool {
 	if len(m.hashes) == 0 {
 		return false
 	}
-	_, ok := m.hashes[task.HashID(id)]
+	_, ok := m.hashes[hashGiven(id)]
 	return ok
 }
 
