@@ -2,6 +2,7 @@ package head
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -338,6 +339,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add(encodeGap(task.Gap{Source: "head", Cause: "dropped", From: 1, To: 2, Count: 3}))
 	f.Add(encodeState(9, -1, never))
 	f.Add(encodeState(9, 20_000, 19_999))
+	f.Add(binary.AppendVarint([]byte("s\x09\x00"), 2_874_586_368)) // a day that an int32 does not hold
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rec, err := decodeRecord(b)
 		if err != nil {

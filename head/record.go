@@ -89,16 +89,16 @@ func decodeRecord(b []byte) (record, error) {
 		r.inv, err = task.DecodeBinary(d.b)
 		return r, err
 	case kindCut:
-		r.cut, r.day = d.uvarint(), task.Day(d.varint())
+		r.cut, r.day = d.uvarint(), d.day()
 		r.ids = d.ids()
 	case kindDrop:
 		r.ids = d.ids()
 	case kindGap:
 		r.gap = task.Gap{Source: d.text(), Cause: d.text(), From: d.varint(), To: d.varint(), Count: d.varint()}
 	case kindState:
-		r.cut, r.day = d.uvarint(), task.Day(d.varint())
+		r.cut, r.day = d.uvarint(), d.day()
 		if len(d.b) > 0 {
-			r.gone = task.Day(d.varint())
+			r.gone = d.day()
 		}
 	default:
 		return r, fmt.Errorf("kind %q: %w", r.kind, errRecord)
@@ -122,6 +122,17 @@ func (d *decoder) uvarint() uint64 {
 func (d *decoder) varint() int64 {
 	i, n := binary.Varint(d.b)
 	return advance(d, i, n)
+}
+
+// day takes a day no further from 1970 than never; a number cut to fit would
+// be another day.
+func (d *decoder) day() task.Day {
+	n := d.varint()
+	if n < int64(never) || n > -int64(never) {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	return task.Day(n)
 }
 
 func advance[T any](d *decoder, v T, n int) T {
