@@ -142,7 +142,7 @@ func (d *disk) hook(op, path string) error {
 	}
 	d.clean[path] = clean
 	d.now.failed[kind] = true
-	d.now.costs = d.now.costs || costs(op, kind, clean)
+	d.now.costs = d.now.costs || costs(op, kind, d.now.errno, clean)
 	return &fs.PathError{Op: op, Path: path, Err: d.now.errno}
 }
 
@@ -195,7 +195,10 @@ func (d *disk) rest() []faultCase {
 // else; the -wal is fsynced once more before, and cut to its limit behind it),
 // and the unlinking of what is beside it at the end. The directory is fsynced by
 // us before there is a commit.
-func costs(op, kind string, clean bool) bool {
+func costs(op, kind string, errno syscall.Errno, clean bool) bool {
+	if kind == "write data/LOCK" && errno == syscall.ENOSPC {
+		return false // a full disk is no reason not to start, and the number is a courtesy
+	}
 	if kind == "sqlite.open data/live" || kind == "sqlite.sync data/live" {
 		return false
 	}

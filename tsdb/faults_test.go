@@ -26,7 +26,6 @@ var (
 
 // faults is a run of the test.
 type faults struct {
-	t     *testing.T
 	lives int
 	fired map[string]int // how many faults failed an operation of a kind
 	quiet map[string]int // of how many of these nobody was told
@@ -41,26 +40,27 @@ type faults struct {
 // A fault begins with the nth operation of a kind, which is what is done to what
 // kind of file. A sample has one for every kind.
 func TestFailEveryOperation(t *testing.T) {
-	f := &faults{t: t, fired: map[string]int{}, quiet: map[string]int{}, met: map[string]int{}}
+	f := &faults{fired: map[string]int{}, quiet: map[string]int{}, met: map[string]int{}}
 	if *faultsOnly != "" {
 		cases, err := parseCases(*faultsOnly)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.life(cases...)
+		f.life(t, cases...)
 		return
 	}
 	seed := *faultsSeed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	healthy, _ := f.life()
+	healthy, _ := f.life(t)
 	kinds := slices.Compact(slices.Sorted(slices.Values(healthy)))
 	t.Logf("%d operations of %d kinds, seed %d", len(healthy), len(kinds), seed)
 	r := rand.New(rand.NewPCG(seed, 1))
 	these := regexp.MustCompile(*faultsKind)
 	kinds = slices.DeleteFunc(kinds, func(kind string) bool { return !these.MatchString(kind) })
 	cases := sample(t, r, kinds, healthy)
+	failed := 0
 	for size := 4; len(cases) > 0; size = 1 { // what the faults before it have prevented comes alone
 		var rest []faultCase
 		lives := (len(cases) + size - 1) / size
@@ -69,12 +69,18 @@ func TestFailEveryOperation(t *testing.T) {
 			for j := i; j < len(cases); j += lives {
 				these = append(these, cases[j])
 			}
-			_, left := f.life(these...)
+			var left []faultCase
+			if !t.Run("life", func(t *testing.T) { _, left = f.life(t, these...) }) {
+				if failed++; failed == 20 {
+					t.Fatal("enough")
+				}
+			}
 			if len(left) == len(these) {
 				t.Fatalf("nothing failed: there is no %s", left[0])
 			}
 			rest = append(rest, left...)
 		}
+		t.Logf("%d lives so far, %d faults to come", f.lives, len(rest))
 		cases = rest
 	}
 	for _, kind := range kinds {
@@ -133,8 +139,7 @@ func table(counts map[string]int) string {
 
 // life is one life with faults. It returns what was done in it, and the faults
 // that have not come.
-func (f *faults) life(cases ...faultCase) (done []string, rest []faultCase) {
-	t := f.t
+func (f *faults) life(t *testing.T, cases ...faultCase) (done []string, rest []faultCase) {
 	t.Helper()
 	base, err := os.MkdirTemp(t.TempDir(), "life")
 	if err != nil {
