@@ -59,7 +59,7 @@ func createFile(path, schema string) (err error) {
 		err = c.transaction(func() error { return c.script(schema) })
 	}
 	if err == nil {
-		err = c.script("PRAGMA main.journal_mode = WAL")
+		err = c.toWAL()
 	}
 	if err = errors.Join(err, c.close()); err != nil {
 		return err
@@ -69,6 +69,19 @@ func createFile(path, schema string) (err error) {
 	}
 	fault.Point("live.created")
 	return publish(tmp, path)
+}
+
+// toWAL makes a database a WAL-mode file. SQLite does not say that it could not,
+// but only in which mode the file is.
+func (c *conn) toWAL() error {
+	var mode [1]driver.Value
+	if _, err := c.queryRow(context.Background(), mode[:], "PRAGMA main.journal_mode = WAL"); err != nil {
+		return err
+	}
+	if got, _ := mode[0].(string); got != "wal" {
+		return fmt.Errorf("SQLite could not make it a WAL-mode file, it is in mode %q: is there room, and can the disk be written?", got)
+	}
+	return nil
 }
 
 // OpenLive opens a file that CreateLive made. What is not one is refused with

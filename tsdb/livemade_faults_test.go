@@ -1,0 +1,52 @@
+//go:build faults
+
+package tsdb
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"daybook/blocks"
+	"daybook/tsdb/fault"
+	"daybook/tsdb/task"
+)
+
+// TestFailEveryTimeALiveFileIsMade fails every operation with which one is made:
+// it is an error, or the file is what it should be. SQLite does not tell when it
+// cannot make it a WAL-mode file.
+func TestFailEveryTimeALiveFileIsMade(t *testing.T) {
+	dir := t.TempDir()
+	day := task.DayOf(noon.UnixMicro())
+	for at, failed := 1, true; failed; at++ {
+		n, what := 0, ""
+		failed = false
+		restore := fault.Set(func(op, path string) error {
+			if op == "point" || !strings.HasPrefix(path, dir) {
+				return nil
+			}
+			if n++; n != at {
+				return nil
+			}
+			failed, what = true, op+" "+filepath.Base(path)
+			return &os.PathError{Op: op, Path: path, Err: syscall.EIO}
+		})
+		l, err := blocks.CreateLive(dir, day, at)
+		restore()
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		head, err := os.ReadFile(l.Path())
+		if err != nil || len(head) < 100 {
+			t.Fatal(len(head), err)
+		}
+		if head[18] != 2 || head[19] != 2 { // the versions that readers and writers need
+			t.Errorf("%s (%d) fails, nobody is told, and the file is not in WAL mode", what, at)
+		}
+	}
+}
