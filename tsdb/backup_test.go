@@ -257,6 +257,22 @@ func TestBackup(t *testing.T) {
 	if err := half.Close(); err != nil {
 		t.Fatal(err)
 	}
+	// So is one that was killed before there was a mark, with nothing in it.
+	ho.Dir = t.TempDir()
+	for _, name := range []string{backupMarker, "LOCK"} {
+		if err := os.WriteFile(filepath.Join(ho.Dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if half, err = OpenReadOnly(ho); err != nil {
+		t.Fatal(err)
+	}
+	if found := findings(t, half); len(found) != 1 || found[0].Path != backupMarker || !strings.Contains(found[0].Problem, "never completed") || !strings.Contains(found[0].Remedy, "`daybook backup`") {
+		t.Errorf("%+v", found)
+	}
+	if err := half.Close(); err != nil {
+		t.Fatal(err)
+	}
 	backup(0, 0, 4)
 	sameContents(t, "backed up again", opened(t, bo.Dest, o), want)
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"daybook/blocks"
 	"daybook/compact"
@@ -144,8 +145,21 @@ func (db *DB) verifyAll(ctx context.Context, report func(Finding)) error {
 	if err := db.verifyOnce(ctx, report); err != nil {
 		return err
 	}
+	db.verifyBackup(report)
 	return db.verifyLog(report)
 }
+
+// verifyBackup reports a backup that was killed before it had marked the
+// directory as unfinished: there is nothing in it that could look wrong.
+func (db *DB) verifyBackup(report func(Finding)) {
+	_, marked := db.compact.Unreadable()[filepath.Join("days", compact.UnfinishedBackup)]
+	text, err := os.ReadFile(filepath.Join(db.opts.Dir, backupMarker))
+	if err == nil && !marked && !strings.Contains(string(text), markCompleted) {
+		report(Finding{Path: backupMarker, Problem: "a backup into this directory was begun and never completed", Remedy: unfinishedRemedy})
+	}
+}
+
+const unfinishedRemedy = "run `daybook backup` into this directory again; do not take the mark away, it is all that tells a part of a backup from a whole one"
 
 // remedy says what to do about a file that is left out.
 func remedy(err error) string {
@@ -153,7 +167,7 @@ func remedy(err error) string {
 	var damaged *blocks.DamagedError
 	switch {
 	case errors.Is(err, compact.ErrUnfinishedBackup):
-		return "run `daybook backup` into this directory again; do not take the mark away, it is all that tells a part of a backup from a whole one"
+		return unfinishedRemedy
 	case errors.As(err, &newer):
 		return "run a newer daybook on this directory"
 	case errors.As(err, &damaged):
