@@ -180,10 +180,7 @@ func (c *Compactor) dropUnpublished(gens []*blocks.Sealed) ([]*blocks.Sealed, er
 			for n := 2; exists(name); n++ {
 				name = filepath.Join(to, fmt.Sprintf("%s-%d", s.Name(), n))
 			}
-			if err := fault.Op("rename", name); err != nil {
-				return gens, err
-			}
-			if err := os.Rename(s.Path(), name); err != nil {
+			if err := rename(s.Path(), name); err != nil {
 				return gens, err
 			}
 			if err := removeIfThere(s.Path() + ".sha256"); err != nil {

@@ -156,12 +156,7 @@ type offer struct {
 
 func (c *Compactor) offer(s space) []offer {
 	var out []offer
-	snapshots, err := filepath.Glob(filepath.Join(c.dirs.root, "snapshots", "*"))
-	if err != nil {
-		snapshots = nil
-	}
-	slices.Sort(snapshots) // their names are times
-	for _, dir := range snapshots {
+	for _, dir := range append(snapshotsIn(c.dirs.tmp), snapshotsIn(c.dirs.root)...) {
 		o := offer{victim: victim{snapshot: dir}}
 		for path := range s.files {
 			if rel, err := filepath.Rel(dir, path); err == nil && filepath.IsLocal(rel) {
@@ -211,7 +206,7 @@ func (c *Compactor) offer(s space) []offer {
 // not come back.
 func (c *Compactor) deleteVictim(ctx context.Context, h Head, v victim, cause string) error {
 	if v.snapshot != "" {
-		if err := RemoveAll(v.snapshot); err != nil {
+		if err := c.deleteSnapshot(v.snapshot); err != nil {
 			return err
 		}
 		c.opts.Observer.Delete(cause)

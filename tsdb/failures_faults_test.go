@@ -148,15 +148,20 @@ func TestFailEveryBackgroundTask(t *testing.T) {
 		t.Fatal(err)
 	}
 	db = start(t, o)
-	breaks(func(op, path string) bool { return op == "remove" && strings.HasPrefix(path, "snapshots") })
+	breaks(func(op, path string) bool { return op == "rename" && strings.HasPrefix(path, "tmp/snapshots/") })
 	db.spaceRound(ctx)
 	fails(db, "retention by size fails")
 	there(true, snapshot.Path)
+	breaks(func(op, path string) bool { return op == "remove" && strings.HasPrefix(path, "tmp/snapshots/") })
+	db.spaceRound(ctx)
+	fails(db, "retention by size fails")
+	there(false, snapshot.Path) // a part of it is no snapshot
+	there(true, "tmp/"+snapshot.Path)
 	if n := deleted(); n != 0 {
 		t.Fatalf("%v deletions are counted before any", n)
 	}
 	db.spaceRound(ctx)
-	there(false, snapshot.Path)
+	there(false, "tmp/"+snapshot.Path)
 	if n := deleted(); n == 0 {
 		t.Fatalf("%v deletions are counted", n)
 	}

@@ -199,6 +199,9 @@ func costs(op, kind string, errno syscall.Errno, clean bool) bool {
 	if kind == "write data/LOCK" && errno == syscall.ENOSPC {
 		return false // a full disk is no reason not to start, and the number is a courtesy
 	}
+	if errno == syscall.ENOSPC && (strings.HasPrefix(kind, "rename data/tmp/snapshots/") || kind == "mkdir data/tmp/snapshots") {
+		return false // it is deleted where it is
+	}
 	if kind == "sqlite.open data/live" || kind == "sqlite.sync data/live" {
 		return false
 	}
