@@ -71,7 +71,7 @@ fuzz: tools ## Fuzz every Fuzz target for FUZZTIME (10s) each
 
 # Built with the tag "faults", the program kills itself where it is told to.
 .PHONY: crash
-crash: tools ## Kill the real binary at every named point and at random moments (CRASHFLAGS="-crash.for=1h -crash.seed=7")
+crash: tools ## Kill the real binary, and its backups, at every named point and at random moments (CRASHFLAGS="-crash.for=1h -crash.seed=7")
 	$(GO) test -tags faults -count=1 -timeout 0 -v -run '^TestCrash' $(TESTFLAGS) ./cmd/daybook $(CRASHFLAGS)
 
 .PHONY: faults

@@ -3,6 +3,7 @@
 package fault
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -13,6 +14,10 @@ import (
 
 // Compiled tells whether there is anything in this package.
 const Compiled = true
+
+// Killed begins the last line on stderr of a process that kills itself; behind
+// it is the point, or "op".
+const Killed = "fault: killed at "
 
 // Hook is asked before every operation, from whatever goroutine. What it returns
 // is the operation's error; of a point, whose op is "point", it is ignored.
@@ -84,6 +89,7 @@ func (c *crasher) reached(at string) {
 	if at != c.at || c.n.Add(-1) != 0 {
 		return
 	}
+	fmt.Fprintf(os.Stderr, "%s%s\n", Killed, at)
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	select {} // the signal needs a moment; nothing may be done in it
 }
