@@ -11,17 +11,21 @@ import (
 // CompactJSON is a JSON value without space between its parts, and with its
 // text as characters: many encoders escape all that is not ASCII, and whoever
 // looks for a name does not. Control characters, quotes, backslashes and half
-// surrogates stay escaped, so that it is the same value. ok is false if raw is
-// not JSON.
+// surrogates stay escaped, so that it is the same value. Bytes that are not UTF-8
+// become U+FFFD, one each, as in every other text. ok is false if raw is not JSON.
 func CompactJSON(raw []byte) (text string, ok bool) {
 	var b bytes.Buffer
 	if json.Compact(&b, raw) != nil {
 		return "", false
 	}
-	if bytes.IndexByte(b.Bytes(), '\\') < 0 {
-		return b.String(), true
+	text = b.String()
+	if bytes.IndexByte(b.Bytes(), '\\') >= 0 {
+		text = string(appendReadable(make([]byte, 0, b.Len()), b.Bytes()))
 	}
-	return string(appendReadable(make([]byte, 0, b.Len()), b.Bytes())), true
+	if !utf8.ValidString(text) {
+		text = string([]rune(text))
+	}
+	return text, true
 }
 
 // appendReadable appends JSON with those escapes resolved that need not be. What

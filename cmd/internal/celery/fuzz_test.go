@@ -40,6 +40,7 @@ func FuzzParseEvent(f *testing.F) {
 	f.Add([]byte(`{"type":"task-failed","uuid":"\ud83d\ude00\ud800\u00e9\/\b","timestamp":1.5e9,"exception":"<E: \\x41>","args":[1,{"a":null}]}`))
 	f.Add([]byte(`{"\u0074ype":"task-sent","uuid":"a","uuid":"b","timestamp":1E+3,"retries":-0,"x":[[[NaN]]]}`))
 	f.Add([]byte(" {\"type\" :\"task-started\",\t\"uuid\":\"\xff\xc3\",\"timestamp\":0.5e1}\n"))
+	f.Add([]byte("{\"type\":\"task-failed\",\"uuid\":\"a\",\"timestamp\":1.5e9,\"args\":[1,{\"\xff\":null}],\"exception\":\"E\"}"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var fast, slow Item
 		var d Decoder
