@@ -136,14 +136,14 @@ func (a *Analysis) file(ctx context.Context, path string, sums *[4]*uses) (err e
 		}
 		r := &rowAnalysis{a: a, c: c, day: f.Day, chunks: map[int64]*chunkUse{}}
 		if err := r.run(ctx, sums); err != nil {
-			return openError(path, err)
+			return err
 		}
 		f.Rows = r.rows
 		f.Parts, err = r.parts(ctx, f.Kind)
 		return err
 	})
 	if err != nil {
-		return err
+		return openError(path, err)
 	}
 	for _, p := range append(sides(path), path) {
 		fi, err := os.Stat(p)

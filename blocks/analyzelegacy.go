@@ -59,7 +59,7 @@ func (a *Analysis) newest(ctx context.Context, l *Legacy) int64 {
 func tryLegacy(path string, refused error) (*Legacy, error) {
 	l, err := OpenLegacy(path)
 	var foreign *ForeignError
-	if err != nil && errors.As(refused, &foreign) {
+	if err != nil && (errors.As(refused, &foreign) || IsOurs(path)) {
 		return nil, refused
 	}
 	return l, err

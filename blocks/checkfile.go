@@ -101,7 +101,7 @@ func (r *report) notice(err error) error {
 		err = r.add(remedyMove, "%v", foreign)
 	case errors.As(err, &unsafe):
 		err = r.add("if it is still being written, wait; else move both to quarantine/", "%v", unsafe)
-	case errors.As(err, &damaged), errors.Is(err, errRow), errors.Is(err, errChunk),
+	case errors.As(err, &damaged), ofContent(err),
 		errors.As(err, &sqlite) && (sqlite.Code == sqlite3.ErrCorrupt || sqlite.Code == sqlite3.ErrNotADB):
 		err = r.add(remedyRestore, "%v", err)
 	default:
@@ -245,6 +245,9 @@ func (r *report) live(ctx context.Context, deep bool) (err error) {
 		return err
 	}
 	if _, err := loadMoved(ctx, c, "main"); err != nil {
+		return err
+	}
+	if _, err := loadGaps(ctx, c); err != nil {
 		return err
 	}
 	ids, err := loadIDs(ctx, c, func(uint64) {})

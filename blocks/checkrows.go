@@ -61,6 +61,11 @@ func (k *rowCheck) run(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := task.CheckID(v.TaskID); err != nil {
+			if err := bad("has none that can be: %v", err); err != nil {
+				return err
+			}
+		}
 		at := task.Key{At: keyTime(k.day, key), Hash: task.HashID(v.TaskID), ID: v.TaskID}
 		natural := naturalKey(k.day, at)
 		switch {

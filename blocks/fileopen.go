@@ -9,14 +9,19 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
+	"daybook/tsdb/text"
 )
 
-// openError gives SQLite's refusal of a file its type.
+// openError gives SQLite's refusal of a file its type, unless it has one.
 func openError(path string, err error) error {
+	if hasType(err) {
+		return err
+	}
 	var se sqlite3.Error
 	if err == nil || !errors.As(err, &se) {
-		if errors.Is(err, errRow) || errors.Is(err, errChunk) {
+		if ofContent(err) {
 			return &DamagedError{path, err}
 		}
 		return wrapPath(path, err)
@@ -28,6 +33,22 @@ func openError(path string, err error) error {
 		return &DamagedError{path, err}
 	}
 	return wrapPath(path, err)
+}
+
+// ofContent reports whether an error is about what a file holds, and not SQLite's.
+func ofContent(err error) bool {
+	return errors.Is(err, errRow) || errors.Is(err, errChunk) || errors.Is(err, text.ErrPage) || errors.Is(err, rollup.ErrDamaged)
+}
+
+// hasType reports whether an error says what is wrong with which file.
+func hasType(err error) bool {
+	var (
+		version *VersionError
+		foreign *ForeignError
+		unsafe  *UnsafeError
+		damaged *DamagedError
+	)
+	return errors.As(err, &version) || errors.As(err, &foreign) || errors.As(err, &unsafe) || errors.As(err, &damaged)
 }
 
 func wrapPath(path string, err error) error {

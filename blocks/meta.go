@@ -81,5 +81,9 @@ func metaDayOf(ctx context.Context, c *conn) (task.Day, error) {
 	if err != nil {
 		return 0, err
 	}
-	return task.ParseDay(s)
+	d, err := task.ParseDay(s)
+	if err != nil {
+		return 0, fmt.Errorf("meta %q is %w: %w", metaDay, err, errRow)
+	}
+	return d, nil
 }

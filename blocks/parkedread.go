@@ -82,11 +82,14 @@ func (p *Parked) read(ctx context.Context, where string, args ...driver.Value) (
 	err = c.each(ctx, 1, func(vals []driver.Value) error {
 		data, _ := vals[0].([]byte)
 		v, err := task.DecodeBinary(data)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errRow, err)
+		}
 		out = append(out, v)
-		return err
+		return nil
 	}, "SELECT data FROM parked "+where, args...)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.Name(), err)
+		return nil, openError(p.path, err)
 	}
 	return out, nil
 }

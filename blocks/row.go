@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"math"
 
 	"daybook/tsdb/task"
 )
@@ -105,27 +106,27 @@ func decodeRow(vals []driver.Value, day task.Day, v *task.Invocation) (key, deta
 		return 0, 0, nil, err
 	}
 	v.TaskName = c.text(vals[2])
-	v.State = task.State(c.int(vals[3]))
+	v.State = task.State(c.within(vals[3], 0, math.MaxUint8))
 	v.SentAt = c.before(at, vals[4])
 	v.ReceivedAt = c.before(at, vals[5])
 	v.StartedAt = c.before(at, vals[6])
-	v.UpdatedAt = at + c.int(vals[7])
+	v.UpdatedAt = at + c.within(vals[7], -farthest, farthest)
 	if vals[8] != nil {
 		v.Outcome.HasRuntime, v.Outcome.Runtime = true, c.int(vals[8])
 	}
 	v.Worker = c.text(vals[9])
 	v.Queue = c.text(vals[10])
 	v.Outcome.ExceptionType = c.text(vals[11])
-	v.Retries = int32(c.int(vals[12]))
+	v.Retries = int32(c.within(vals[12], 0, math.MaxInt32))
 	detail = -1
 	if vals[13] != nil {
-		detail = c.int(vals[13])
+		detail = c.within(vals[13], 0, math.MaxInt64)
 	}
 	v.RootID = c.id(vals[14], v.TaskID)
 	v.ParentID = c.id(vals[15], "")
 	v.ETA = c.after(at, vals[16])
 	v.Expires = c.after(at, vals[17])
-	v.Truncated = task.Field(c.int(vals[18]))
+	v.Truncated = task.Field(c.within(vals[18], 0, math.MaxUint16))
 	if vals[19] != nil {
 		v.GivenUpAt = at
 	}
@@ -156,6 +157,19 @@ func (c *columnReader) int(v driver.Value) int64 {
 	return 0
 }
 
+// farthest is more than any time is away from another, in microseconds.
+const farthest = 1 << 60
+
+// within is int of a number with bounds: one cut to fit would be another.
+func (c *columnReader) within(v driver.Value, low, high int64) int64 {
+	n := c.int(v)
+	if n < low || n > high {
+		c.bad = true
+		return 0
+	}
+	return n
+}
+
 func (c *columnReader) text(v driver.Value) string {
 	switch s := v.(type) {
 	case nil:
@@ -171,14 +185,14 @@ func (c *columnReader) before(at int64, v driver.Value) int64 {
 	if v == nil {
 		return 0
 	}
-	return at - c.int(v)
+	return at - c.within(v, -farthest, farthest)
 }
 
 func (c *columnReader) after(at int64, v driver.Value) int64 {
 	if v == nil {
 		return 0
 	}
-	return at + c.int(v)
+	return at + c.within(v, -farthest, farthest)
 }
 
 func (c *columnReader) id(v driver.Value, own string) string {

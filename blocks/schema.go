@@ -3,6 +3,7 @@ package blocks
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"daybook/tsdb/task"
 )
@@ -59,9 +60,12 @@ func scanID(v any) (string, error) {
 			return task.UnpackID(id), nil
 		}
 	case string:
-		return id, nil
+		if id != "" && utf8.ValidString(id) {
+			return id, nil
+		}
+		return "", fmt.Errorf("%q is no id: %w", id, errRow)
 	}
-	return "", fmt.Errorf("a stored task_id is %T of the wrong form", v)
+	return "", fmt.Errorf("a stored task_id is %T of the wrong form: %w", v, errRow)
 }
 
 // tables are the tables that live and sealed files share. Every statement is

@@ -107,6 +107,9 @@ func checkSealedHeader(path string) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	var h [100]byte
 	if _, err := io.ReadFull(f, h[:]); err != nil {
+		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return fmt.Errorf("reading the header of %s: %w", path, err) // the disk says nothing of the file
+		}
 		return &DamagedError{path, fmt.Errorf("reading the header: %w", err)}
 	}
 	fi, err := f.Stat()

@@ -17,7 +17,7 @@ import (
 )
 
 // unpacked is a file of testdata, of an older version of the format.
-func unpacked(t *testing.T, from, to string, mode os.FileMode) string {
+func unpacked(t testing.TB, from, to string, mode os.FileMode) string {
 	t.Helper()
 	packed, err := os.ReadFile(filepath.Join("testdata", from))
 	if err != nil {
@@ -39,7 +39,7 @@ func unpacked(t *testing.T, from, to string, mode os.FileMode) string {
 
 // oldSealed is a sealed file of an older version with 60 rows of testDay, some
 // with ids that are not UUIDs.
-func oldSealed(t *testing.T, version, dir string) *Sealed {
+func oldSealed(t testing.TB, version, dir string) *Sealed {
 	t.Helper()
 	s, err := OpenSealed(unpacked(t, version+"/2026-11-23.db.gz", filepath.Join(dir, testDay.String()+".db"), 0o444))
 	if err != nil {
@@ -180,7 +180,7 @@ func chunksNotOf(t *testing.T, path string, version byte) (n int) {
 }
 
 // everyRow lists a day, and looks every row up by its id, name and root.
-func everyRow(t *testing.T, shelf *shelf, d DayFiles) (rows []task.Invocation) {
+func everyRow(t testing.TB, shelf *shelf, d DayFiles) (rows []task.Invocation) {
 	t.Helper()
 	ctx := context.Background()
 	v := shelf.catalog(PoolOptions{}, d).View()
