@@ -168,9 +168,11 @@ func (k *Capture) holdFile(root, rel string) error {
 		return err
 	}
 	f := captured{Found: Found{Path: rel, Info: fi}}
-	if f.Sum, err = readSum(path + checksumSuffix); err != nil {
+	if f.Sum, err = readSum(path + checksumSuffix); errors.Is(err, errNoSum) {
 		k.unreadable[rel] = err
 		return nil
+	} else if err != nil {
+		return err
 	}
 	if k.skip(f.Found) {
 		return nil
@@ -209,12 +211,18 @@ func notUnderstood(err error) bool {
 		foreign *blocks.ForeignError
 		damaged *blocks.DamagedError
 		newer   *blocks.VersionError
+		unsafe  *blocks.UnsafeError
 	)
-	return errors.As(err, &foreign) || errors.As(err, &damaged) || errors.As(err, &newer)
+	return errors.As(err, &foreign) || errors.As(err, &damaged) || errors.As(err, &newer) || errors.As(err, &unsafe)
 }
+
+var errNoSum = errors.New("it is not a checksum of sha256sum")
 
 // readSum is the checksum that a .sha256 tells; empty if there is none.
 func readSum(path string) (string, error) {
+	if err := fault.Op("open", path); err != nil {
+		return "", err
+	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -224,7 +232,7 @@ func readSum(path string) (string, error) {
 	}
 	sum, _, _ := strings.Cut(string(text), " ")
 	if len(sum) != 64 {
-		return "", fmt.Errorf("%s is not a checksum of sha256sum", path)
+		return "", fmt.Errorf("%s: %w", path, errNoSum)
 	}
 	return sum, nil
 }

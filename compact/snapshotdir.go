@@ -109,12 +109,12 @@ func (k *Capture) lookForDays(dir, live string) (absorbed map[string]bool, err e
 		k.present[d] = true
 		s, err := blocks.OpenSealed(filepath.Join(dir, e.Name()))
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil, err
-		case err != nil:
-			k.unreadable[filepath.Join("days", e.Name())] = err
-		default:
+		case err == nil:
 			byDay[d] = append(byDay[d], s)
+		case notUnderstood(err):
+			k.unreadable[filepath.Join("days", e.Name())] = err
+		default: // it is gone, or may be whole: a backup without it would seem to be, too
+			return nil, err
 		}
 	}
 	for d, gens := range byDay {
