@@ -14,8 +14,34 @@ import (
 // before what it supersedes is deleted, has each invocation once, although its
 // log, which was copied before, does not know of them.
 func TestBackupInTheMiddleOfACut(t *testing.T) {
+	dest, o, want, inTheMiddle := middleOfACut(t)
+	ctx := context.Background()
+	sameContents(t, "beside the daemon", inTheMiddle, want)
+	sameContents(t, "read-only", opened(t, dest, o), want)
+	copied := filepath.Join(t.TempDir(), "copy")
+	copyTree(t, dest, copied)
+	o.Dir = copied
+	own := start(t, o)
+	sameContents(t, "served", contents(t, own), want)
+	sums, _, err := own.Tasks(ctx, 0, own.now()+24*3600*1_000_000, "")
+	if err != nil || len(sums) != 1 || sums[0].Total != 3 || sums[0].Active != 1 {
+		t.Errorf("served, summaries are %+v: %v", sums, err)
+	}
+	if n := own.compact.Parked().Rows(); n != 1 {
+		t.Errorf("%d are parked", n)
+	}
+	if err := own.Close(); err != nil {
+		t.Error(err)
+	}
+	sameContents(t, "and read again", opened(t, copied, o), want)
+}
+
+// middleOfACut makes such a backup. want is what the daemon has in the end,
+// beside what a reader beside it saw in the middle.
+func middleOfACut(t *testing.T) (dest string, o Options, want, beside map[string]task.Invocation) {
+	t.Helper()
 	c := &testClock{at: noon}
-	o := testOptions(t.TempDir(), c)
+	o = testOptions(t.TempDir(), c)
 	ctx := context.Background()
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	var armed bool
@@ -59,7 +85,7 @@ func TestBackupInTheMiddleOfACut(t *testing.T) {
 	}
 	_, err = backupOnce(ctx, bo, d)
 	o.step = nil
-	inTheMiddle := opened(t, o.Dir, o) // beside the daemon
+	beside = opened(t, o.Dir, o)
 	close(goOn)
 	cutting.Wait()
 	if err != nil {
@@ -68,26 +94,9 @@ func TestBackupInTheMiddleOfACut(t *testing.T) {
 	if err := d.close(); err != nil {
 		t.Fatal(err)
 	}
-	want := contents(t, db)
+	want = contents(t, db)
 	if len(want) != 3 || want["parked"].State != task.StateSuccess {
 		t.Fatalf("%+v", want)
 	}
-	sameContents(t, "beside the daemon", inTheMiddle, want)
-	sameContents(t, "read-only", opened(t, bo.Dest, o), want)
-	copied := filepath.Join(t.TempDir(), "copy")
-	copyTree(t, bo.Dest, copied)
-	o.Dir = copied
-	own := start(t, o)
-	sameContents(t, "served", contents(t, own), want)
-	sums, _, err := own.Tasks(ctx, 0, own.now()+24*3600*1_000_000, "")
-	if err != nil || len(sums) != 1 || sums[0].Total != 3 || sums[0].Active != 1 {
-		t.Errorf("served, summaries are %+v: %v", sums, err)
-	}
-	if n := own.compact.Parked().Rows(); n != 1 {
-		t.Errorf("%d are parked", n)
-	}
-	if err := own.Close(); err != nil {
-		t.Error(err)
-	}
-	sameContents(t, "and read again", opened(t, copied, o), want)
+	return bo.Dest, o, want, beside
 }
