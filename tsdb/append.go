@@ -13,15 +13,15 @@ import (
 	"daybook/tsdb/task"
 )
 
-// overflowWait is how long an Append that does not fit waits for the cutter
+// OverflowWait is how long an Append that does not fit waits for the cutter
 // before the overflow policy acts.
-const overflowWait = 2 * time.Second
+const OverflowWait = 2 * time.Second
 
 // Reserve counts the bytes of a body that is being decoded against the head's
-// cap, and waits a while for them to fit; with OverflowDropOldest the oldest
-// are then dropped. It returns ErrOverloaded if there is no room for them;
-// otherwise call release.
-func (db *DB) Reserve(bytes int64) (release func(), err error) {
+// cap, and waits for them to fit as long as patience says, at most OverflowWait;
+// with OverflowDropOldest the oldest are then dropped. It returns ErrOverloaded
+// if there is no room for them; otherwise call release.
+func (db *DB) Reserve(bytes int64, patience time.Duration) (release func(), err error) {
 	if db.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -37,7 +37,7 @@ func (db *DB) Reserve(bytes int64) (release func(), err error) {
 		return held+bytes <= db.opts.HeadMaxBytes || all-held+bytes > db.opts.HeadMaxBytes/2
 	}
 	for !fits() {
-		if ok, err := db.waitFor(context.Background(), fits); ok || err != nil {
+		if ok, err := db.waitAtMost(context.Background(), min(patience, OverflowWait), fits); ok || err != nil {
 			return release, err
 		}
 		if err := db.usable(); err != nil {
@@ -58,9 +58,13 @@ func (db *DB) Reserve(bytes int64) (release func(), err error) {
 	return release, nil
 }
 
-// waitFor hurries the cutter until there is room, at most overflowWait long.
+// waitFor hurries the cutter until there is room, at most OverflowWait long.
 func (db *DB) waitFor(ctx context.Context, room func() bool) (bool, error) {
-	deadline := time.NewTimer(overflowWait)
+	return db.waitAtMost(ctx, OverflowWait, room)
+}
+
+func (db *DB) waitAtMost(ctx context.Context, long time.Duration, room func() bool) (bool, error) {
+	deadline := time.NewTimer(long)
 	defer deadline.Stop()
 	for {
 		round := db.room.wait()
@@ -118,6 +122,14 @@ func (db *DB) Append(ctx context.Context, recs []Record) (Appended, error) {
 	e := encode(invs)
 	defer e.giveBack()
 	records := e.records
+	if out, err = db.take(ctx, invs, records, out); err != nil && ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+		err = db.refuseStalled(int64(len(records)), db.wal.Stalled())
+	}
+	return out, err
+}
+
+// take stores invocations when there is room for them.
+func (db *DB) take(ctx context.Context, invs []*task.Invocation, records [][]byte, out Appended) (Appended, error) {
 	if err := db.heed(ctx, len(records)); err != nil {
 		return Appended{}, err
 	}

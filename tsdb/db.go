@@ -121,7 +121,7 @@ func (o *Options) defaults() {
 		o.Now = time.Now
 	}
 	if o.stallAfter == 0 {
-		o.stallAfter, o.logWait = stallAfter, logWait
+		o.stallAfter, o.logWait = stallAfter, LogWait
 	}
 }
 

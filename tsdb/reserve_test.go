@@ -1,11 +1,15 @@
 package tsdb
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"daybook/tsdb/task"
 )
 
 // A body that does not fit drops what makes it fit, also where the head alone
@@ -21,7 +25,7 @@ func TestReserveBesideAnother(t *testing.T) {
 		rec.Outcome.Result = strings.Repeat("x", 10_000)
 		mustAppend(t, db, rec)
 	}
-	other, err := db.Reserve(1000)
+	other, err := db.Reserve(1000, OverflowWait)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +33,7 @@ func TestReserveBesideAnother(t *testing.T) {
 	reserve := func(bytes int64) error {
 		t.Helper()
 		go func() {
-			release, err := db.Reserve(bytes)
+			release, err := db.Reserve(bytes, OverflowWait)
 			if err == nil {
 				release()
 			}
@@ -49,5 +53,36 @@ func TestReserveBesideAnother(t *testing.T) {
 	other()
 	if records, _ := db.head.Size(); records == 0 {
 		t.Error("all were dropped")
+	}
+}
+
+// A request whose time is over while it waits for room was not answered by the
+// disk: it is told so, and there is a gap.
+func TestTimeIsOver(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.OnOverflow, o.HeadMaxRecords, o.Settle = OverflowReject, 1, time.Hour
+	db := start(t, o)
+	defer db.Close()
+	mustAppend(t, db, finished("a", noon))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := db.Append(ctx, []Record{finished("b", noon)}); !errors.Is(err, ErrStalled) {
+		t.Fatal(err)
+	}
+	first, err := db.Reserve(1000, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first()
+	if _, err := db.Reserve(o.HeadMaxBytes, 0); !errors.Is(err, ErrOverloaded) {
+		t.Error(err)
+	}
+	page, err := db.Select(context.Background(), Query{Limit: 5})
+	if err != nil || len(page.Invocations) != 1 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	if !slices.ContainsFunc(page.Coverage.Gaps, func(g task.Gap) bool { return strings.Contains(g.Cause, "stalled") }) {
+		t.Errorf("no gap: %+v", page.Coverage.Gaps)
 	}
 }

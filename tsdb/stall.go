@@ -16,9 +16,9 @@ const (
 	// stallAfter is how long the disk may take to answer the log before
 	// requests are refused at once: until then they wait.
 	stallAfter = 5 * time.Second
-	// logWait is how long a request waits for the log. Its records are in
+	// LogWait is how long a request waits for the log. Its records are in
 	// memory then and may still be stored.
-	logWait = 10 * time.Second
+	LogWait = 10 * time.Second
 	// stallWarn is how often refusals are logged.
 	stallWarn = 10 * time.Second
 )
@@ -34,7 +34,7 @@ func (db *DB) heed(ctx context.Context, records int) error {
 		return db.refuseStalled(int64(records), stalled)
 	}
 	if db.wal.PendingBytes() > db.maxPending() {
-		ctx, cancel := context.WithTimeout(ctx, overflowWait)
+		ctx, cancel := context.WithTimeout(ctx, OverflowWait)
 		defer cancel()
 		if err := db.head.WaitContext(ctx, db.wal.Enqueue()); errors.Is(err, context.DeadlineExceeded) {
 			return db.refuseStalled(int64(records), db.wal.Stalled())

@@ -32,8 +32,8 @@ const (
 	idFilter = 1.25
 	// queryTimeout is the default of --query.timeout.
 	queryTimeout = 30 * time.Second
-	// slowestAnswer is the longest that a request with records takes: 2 s for room,
-	// 10 s for a log that does not answer, and as much for a busy machine.
+	// slowestAnswer is the longest that a request with records takes: 2 s for memory,
+	// 12 s for its turn, for room and for the log, and as much for a busy machine.
 	slowestAnswer = 25 * time.Second
 )
 

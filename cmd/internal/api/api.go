@@ -18,7 +18,7 @@ import (
 // Store is what the handlers need of a *tsdb.DB.
 type Store interface {
 	Append(ctx context.Context, recs []tsdb.Record) (tsdb.Appended, error)
-	Reserve(bytes int64) (release func(), err error)
+	Reserve(bytes int64, patience time.Duration) (release func(), err error)
 	Get(ctx context.Context, id string) (task.Invocation, error)
 	Select(ctx context.Context, q tsdb.Query) (tsdb.Page, error)
 	Workflow(ctx context.Context, rootID string, limit int) (tsdb.Workflow, error)

@@ -24,6 +24,7 @@ type fake struct {
 	appendFn func(ctx context.Context, recs []tsdb.Record) (tsdb.Appended, error)
 	selectFn func(ctx context.Context, q tsdb.Query) (tsdb.Page, error)
 	reserve  func(n int64) (func(), error)
+	patience []time.Duration // of Reserve
 	getErr   error
 	cut      tsdb.CutResult
 	err      error // of Cut and Blocks
@@ -45,7 +46,8 @@ func (f *fake) Append(ctx context.Context, recs []tsdb.Record) (tsdb.Appended, e
 	return tsdb.Appended{}, nil
 }
 
-func (f *fake) Reserve(n int64) (func(), error) {
+func (f *fake) Reserve(n int64, patience time.Duration) (func(), error) {
+	f.patience = append(f.patience, patience)
 	if f.reserve != nil {
 		return f.reserve(n)
 	}

@@ -53,7 +53,7 @@ func (a *API) ingest(w http.ResponseWriter, r *http.Request, arrays bool, space 
 	if err != nil {
 		return err
 	}
-	in := intake{api: a, ctx: r.Context(), parse: parse, space: space, memory: loans{store: a.Store}}
+	in := intake{api: a, ctx: r.Context(), parse: parse, space: space, memory: loans{store: a.Store, patience: tsdb.OverflowWait, whole: a.WholeRequests}}
 	defer func() { in.memory.giveBack(in.memory.borrowed) }()
 	err = in.read(b, arrays)
 	b.close(err == nil)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"daybook/cmd/internal/api"
 	"daybook/tsdb"
@@ -186,6 +187,38 @@ func TestMemory(t *testing.T) {
 	f.reserve = func(n int64) (func(), error) { borrowed += n; return func() {}, nil }
 	if code, _ := post(t, newAPI(f), "/api/v1/invocations", line("a")); code != http.StatusOK || borrowed > 64<<10 {
 		t.Errorf("%d, a small request borrows %d bytes", code, borrowed)
+	}
+}
+
+// TestPatience sends a request that waits for each piece of its memory: one that
+// is taken whole waits no longer in sum than once, and what is left to the store
+// is that and the wait for the log.
+func TestPatience(t *testing.T) {
+	const each = 3 * time.Millisecond
+	body := strings.Repeat(line("some-task-id")+"\n", 3000)
+	for _, whole := range []bool{false, true} {
+		f := newFake()
+		f.reserve = func(int64) (func(), error) {
+			<-time.After(each)
+			return func() {}, nil
+		}
+		var left time.Duration
+		f.appendFn = func(ctx context.Context, _ []tsdb.Record) (tsdb.Appended, error) {
+			deadline, _ := ctx.Deadline()
+			left = max(left, time.Until(deadline))
+			return tsdb.Appended{}, nil
+		}
+		if w := do(newAPI(f, func(c *api.Config) { c.WholeRequests = whole }), request("POST", "/api/v1/invocations", body)); w.Code != http.StatusOK || len(f.patience) < 4 {
+			t.Fatalf("%d, %d loans", w.Code, len(f.patience))
+		}
+		for i, got := range f.patience {
+			if most := tsdb.OverflowWait - time.Duration(i)*each; whole && got > most || !whole && got != tsdb.OverflowWait {
+				t.Errorf("whole=%t: loan %d may take %s", whole, i, got)
+			}
+		}
+		if whole != (left <= tsdb.OverflowWait+tsdb.LogWait) {
+			t.Errorf("whole=%t: storing may take %s", whole, left)
+		}
 	}
 }
 

@@ -11,8 +11,11 @@ import (
 )
 
 const (
-	// appendTimeout bounds one Append, which goes on when its client is gone.
+	// appendTimeout bounds one Append, which goes on when its client is gone;
+	// wholeTimeout that of a request that is taken whole, so that its client knows
+	// soon to send it again: it waits for its turn, for room and for the log.
 	appendTimeout = 30 * time.Second
+	wholeTimeout  = tsdb.OverflowWait + tsdb.LogWait
 	// minStoring is what Config.Storing is at least: one request of any size
 	// is always stored.
 	minStoring = 1 << 20
@@ -172,7 +175,11 @@ func (in *intake) part(recs []tsdb.Record) (n int, bytes int64) {
 // store counts them as its own, but not those that still wait for its room or
 // its log: these are bounded here, and the rest waits with its memory borrowed.
 func (in *intake) append(recs []tsdb.Record, numbers []int, bytes int64) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(in.ctx), appendTimeout)
+	limit := appendTimeout
+	if in.api.WholeRequests {
+		limit = wholeTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(in.ctx), limit)
 	defer cancel()
 	weight := min(max(bytes, 1), in.api.storingMax)
 	if err := in.api.storing.Acquire(ctx, weight); err != nil {

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Memory is borrowed in steps between these two, so that a short request does
@@ -18,6 +19,9 @@ type loans struct {
 	held     []loan
 	borrowed int64
 	spare    int64 // borrowed and not used yet
+	// patience is how long the store may let it wait: in sum, if whole.
+	patience time.Duration
+	whole    bool
 }
 
 type loan struct {
@@ -32,7 +36,11 @@ func (l *loans) borrow(bytes int64) error {
 		return nil
 	}
 	step := max(bytes-l.spare, min(max(l.borrowed, minBorrow), maxBorrow))
-	giveBack, err := l.store.Reserve(step)
+	began := time.Now()
+	giveBack, err := l.store.Reserve(step, l.patience)
+	if l.whole {
+		l.patience = max(l.patience-time.Since(began), 0)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMemory, err)
 	}
