@@ -20,12 +20,14 @@ import (
 // In a sealed file the bytes are equal. In a live file nothing is ever taken
 // out of a stored rollup, and every rollup is a function of the rows that were
 // added to it: what was added, and the sealed rows that the mask hides, are
-// together the rows that are there and those that are gone, to the byte.
+// together the rows that are there and those that are gone, to the byte. Its
+// hours are complete with the minutes that are pending.
 type rollupCheck struct {
 	r      *report
 	c      *conn
 	day    task.Day
 	sealed bool
+	to     int64 // of a live file: the first minute that is pending
 	// firstWaits: the file's rollups count waits by the first rule.
 	firstWaits bool
 	// masked are the rollups of the sealed rows that an overlay hides; unknown
@@ -69,6 +71,9 @@ func (k *rollupCheck) run(ctx context.Context) error {
 		return err
 	}
 	names, err := k.stored(ctx)
+	if err == nil && !k.sealed {
+		k.to, err = loadHours(ctx, k.c, "main")
+	}
 	if err != nil {
 		return err
 	}
@@ -172,6 +177,11 @@ func (k *rollupCheck) compare(ctx context.Context, name int64, rows of) error {
 			return err
 		}
 	}
+	if !k.sealed {
+		for _, part := range []map[rollupKey][]byte{added, gone} {
+			k.addPending(part, places)
+		}
+	}
 	for key := range rows {
 		places[key] = true
 	}
@@ -194,6 +204,27 @@ func (k *rollupCheck) compare(ctx context.Context, name int64, rows of) error {
 		}
 	}
 	return nil
+}
+
+// addPending completes the hours of a live file with the minutes that are pending.
+func (k *rollupCheck) addPending(part map[rollupKey][]byte, places map[rollupKey]bool) {
+	for key, minute := range maps.Clone(part) {
+		if key.width != rollup.Minute || key.start < k.to {
+			continue
+		}
+		hour := hourOf(key)
+		places[hour] = true
+		var sum rollup.Rollup
+		for _, data := range [][]byte{part[hour], minute} {
+			if data == nil {
+				continue
+			}
+			if err := k.dec.Merge(&sum, data); err != nil {
+				return // the comparison says so
+			}
+		}
+		part[hour] = sum.AppendBinary(nil)
+	}
 }
 
 // equal wants the stored bytes of a sealed file to be those of the rows.

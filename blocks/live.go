@@ -62,6 +62,7 @@ type liveState struct {
 	oldest, newest int64 // row times; 0 without rows
 	moved          int64
 	gaps           []task.Gap // gap.go
+	hours          hoursState // rolluphours.go
 }
 
 // ErrFileClosed is returned by the methods of a file after Close.

@@ -29,8 +29,8 @@ func CreateOverlay(dir string, day task.Day, seq int, s *Sealed) (*Live, error) 
 // liveSchema fills a new live file.
 func liveSchema(day task.Day, seq int) string {
 	return tables + gapTable + liveRollups + liveTables + nameTables + rowIndexes + stateRows() + viewSQL(day) +
-		fmt.Sprintf("INSERT INTO meta (key, value) VALUES ('%s', '%s'), ('%s', %d), ('%s', '%s'), ('%s', %d);",
-			metaKind, kindLive, metaFormat, FormatVersion, metaDay, day, metaSeq, seq)
+		fmt.Sprintf("INSERT INTO meta (key, value) VALUES ('%s', '%s'), ('%s', %d), ('%s', '%s'), ('%s', %d), ('%s', %d);",
+			metaKind, kindLive, metaFormat, FormatVersion, metaDay, day, metaSeq, seq, metaHoursTo, day.Start())
 }
 
 // createFile makes a WAL-mode database of the format under its name. It is
@@ -151,6 +151,7 @@ func (l *Live) load(c *conn) (w *liveWriter, err error) {
 	}
 	l.firstWaits = rule < waitRule
 	w = &liveWriter{l: l, c: c, rows: newRowInserter()}
+	w.rollups.reset(true)
 	s := &liveState{}
 	if s.cuts, err = loadCuts(ctx, c, "main"); err != nil {
 		return nil, err
@@ -159,6 +160,9 @@ func (l *Live) load(c *conn) (w *liveWriter, err error) {
 		return nil, err
 	}
 	if s.gaps, err = loadGaps(ctx, c); err != nil {
+		return nil, err
+	}
+	if s.hours, err = loadHoursState(ctx, c); err != nil {
 		return nil, err
 	}
 	if w.dicts, err = loadDicts(ctx, c); err != nil {

@@ -45,7 +45,6 @@ type liveWriter struct {
 	details chunkBuilder
 	encoded []byte
 	rollups tally
-	hours   hourCache
 	words   *wordWriter // nil in a file that was begun without
 	names   *nameWriter // nil in a file that has an index instead
 	named   []nameEntry // of the cut under way
@@ -58,6 +57,7 @@ type placed struct {
 	replace bool
 	key     int64 // as it was written
 	name    int64 // id in task_name
+	worker  int64 // id in worker
 }
 
 // Apply writes a batch in one transaction that is on disk when it returns nil.
@@ -140,7 +140,7 @@ func (w *liveWriter) apply(ctx context.Context, b *Batch, rows []placed) error {
 		w.dicts.rollback()
 		w.rows.n = 0
 		w.details = chunkBuilder{enc: w.details.enc}
-		w.rollups, w.hours = tally{}, hourCache{}
+		w.rollups.reset(false)
 		w.words.rollback()
 		w.names.rollback()
 		return err
@@ -166,7 +166,7 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 		if err != nil {
 			return nil, err
 		}
-		w.rollups.add(Counted(&v, w.l.firstWaits), name, 1)
+		w.rollups.leaves(Counted(&v, w.l.firstWaits), name)
 		here[v.TaskID] = true
 	}
 	moved, err := w.deleteRows(ctx, gone)
@@ -185,7 +185,6 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 		w.named = append(w.named, entryOf(rows[i].name, tickOf(rows[i].at.At-w.l.day.Start())))
 		entries = append(entries, entry{rows[i].at.Hash, rows[i].key})
 		w.l.filter.add(rows[i].at.Hash)
-		w.rollups.add(Counted(rows[i].inv, w.l.firstWaits), rows[i].name, 0)
 	}
 	slices.SortFunc(entries, entry.compare)
 	ids, err := w.ids.with(ctx, w.c, entries)
@@ -198,10 +197,10 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	if err := w.note(ctx, b, here, next); err != nil {
 		return nil, err
 	}
-	if err := w.rollups.store(ctx, w.c, &w.hours); err != nil {
+	if next.hours, err = w.rollups.store(ctx, w.c, rows, w.l.firstWaits, next.hours); err != nil {
 		return nil, err
 	}
-	w.rollups = tally{}
+	w.rollups.reset(true)
 	next.rows += int64(len(rows)) - int64(len(gone))
 	if w.names != nil {
 		if err := setMeta(w.c, metaRows, next.rows); err != nil {
@@ -232,7 +231,7 @@ func (w *liveWriter) insert(ctx context.Context, rows []placed) error {
 		if err != nil {
 			return err
 		}
-		r.name = ids.name
+		r.name, r.worker = ids.name, ids.worker
 		at := int64(-1)
 		if t := textsOf(r.inv); !t.empty() {
 			at = detail + int64(w.details.rows)
@@ -289,7 +288,7 @@ func (w *liveWriter) note(ctx context.Context, b *Batch, here map[string]bool, n
 			if err != nil {
 				return err
 			}
-			w.rollups.add(Counted(old, w.l.firstWaits), name, 1)
+			w.rollups.leaves(Counted(old, w.l.firstWaits), name)
 		}
 	}
 	if len(fresh) > 0 {

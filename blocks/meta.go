@@ -26,6 +26,7 @@ const (
 	metaIDPages      = "id_pages"
 	metaIDKeyBytes   = "id_key_bytes"
 	metaWordsCut     = "words_cut" // up to which cut a live file has words
+	metaHoursTo      = "hours_to"  // up to where the hours of a live file are complete, in microseconds (rolluphours.go)
 	metaWaitRule     = "wait_rule" // waitRule; absent in files whose rollups are of the first one
 )
 

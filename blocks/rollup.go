@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"daybook/tsdb/rollup"
@@ -47,26 +48,73 @@ type rollupKey struct {
 	gone  int64
 }
 
-// tally collects the rollups of one transaction: by minute, hours are made of
-// those. It does not outlive the rows.
+// tally makes the rollups of one transaction, by minute.
 type tally struct {
-	minutes map[rollupKey]*rollup.Rollup
-	groups  map[string]string // of workers
+	gone   map[rollupKey]*rollup.Rollup // of rows that were counted and leave
+	groups workerGroups
+
+	gather rollup.Gather
+	group  []int32 // by row: the place of its worker's group
+	last   []int32 // by name id: one more than the number of its last row of the minute
+	before []int32 // by row: the same of the row of that name before it
+	names  []int64 // of the minute
 }
 
 // liveWidths are the widths that a live file keeps.
 var liveWidths = [2]rollup.Width{rollup.Minute, rollup.Hour}
 
-func (t *tally) add(v *task.Invocation, name, gone int64) {
-	if t.minutes == nil {
-		t.minutes, t.groups = map[rollupKey]*rollup.Rollup{}, map[string]string{}
+// reset forgets the rows of a transaction. What was remembered of workers is only
+// true if the transaction, which numbered some of them, took place.
+func (t *tally) reset(done bool) {
+	t.gone = map[rollupKey]*rollup.Rollup{}
+	if t.groups.forget(); !done {
+		t.groups = workerGroups{}
 	}
-	group, ok := t.groups[v.Worker]
-	if !ok {
-		group = task.WorkerGroup(v.Worker)
-		t.groups[v.Worker] = group
+}
+
+// leaves counts a row that was counted and is not shown any more.
+func (t *tally) leaves(v *task.Invocation, name int64) {
+	k := rollupKey{rollup.Minute, rollupName(name), rollup.Minute.Start(v.RowTime()), 1}
+	rollupAt(t.gone, k).AddShared(v, task.WorkerGroup(v.Worker))
+}
+
+// minutes calls fn with the rollups of the rows of a cut, which are in time order:
+// those of a minute and a name are counted together. A rollup is valid until fn
+// returns.
+func (t *tally) minutes(rows []placed, firstWaits bool, fn func(rollupKey, *rollup.Rollup) error) error {
+	if t.last == nil {
+		t.last = make([]int32, maxRollupNames+1)
 	}
-	rollupAt(t.minutes, rollupKey{rollup.Minute, rollupName(name), rollup.Minute.Start(v.RowTime()), gone}).AddShared(v, group)
+	t.before = slices.Grow(t.before[:0], len(rows))[:len(rows)]
+	t.group = t.group[:0]
+	for i := range rows {
+		t.group = append(t.group, t.groups.of(rows[i].worker, rows[i].inv))
+	}
+	t.groups.sort()
+	for from, to := 0, 0; from < len(rows); from = to {
+		start := rollup.Minute.Start(rows[from].at.At)
+		t.names = t.names[:0]
+		for to = from; to < len(rows) && rows[to].at.At < start+rollup.Minute.Micros(); to++ {
+			name := rollupName(rows[to].name)
+			if t.last[name] == 0 {
+				t.names = append(t.names, name)
+			}
+			t.before[to], t.last[name] = t.last[name], int32(to+1)
+		}
+		slices.Sort(t.names)
+		for _, name := range t.names {
+			for n := t.last[name]; n != 0; n = t.before[n-1] {
+				v := Counted(rows[n-1].inv, firstWaits)
+				t.gather.Add(v, t.groups.rank[t.group[n-1]])
+			}
+			t.last[name] = 0
+			if err := fn(rollupKey{rollup.Minute, name, start, 0}, t.gather.Take(t.groups.names)); err != nil {
+				t.last = nil
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func rollupAt(m map[rollupKey]*rollup.Rollup, k rollupKey) *rollup.Rollup {
@@ -78,59 +126,100 @@ func rollupAt(m map[rollupKey]*rollup.Rollup, k rollupKey) *rollup.Rollup {
 	return r
 }
 
-// store merges the tally into the table, in the order of its key. As cuts are
-// in time order most minutes are new, which one look tells.
-func (t *tally) store(ctx context.Context, c *conn, hours *hourCache) error {
-	if len(t.minutes) == 0 {
-		return nil
+// store merges the rollups of the rows of a cut, and of those that leave, into the
+// table: minutes, and the hours they are in as far as those are complete. There is
+// no hour that is completed beyond the minute that half of the rows have reached,
+// whatever time a wrong clock tells.
+func (t *tally) store(ctx context.Context, c *conn, rows []placed, firstWaits bool, hours hoursState) (hoursState, error) {
+	if len(rows) == 0 && len(t.gone) == 0 {
+		return hours, nil
 	}
 	var vals [1]driver.Value
 	if _, err := c.queryRow(ctx, vals[:], "SELECT max(start) FROM rollup WHERE width = ?", int64(rollup.Minute)); err != nil {
-		return err
+		return hours, err
 	}
-	newest, any := vals[0].(int64)
-	all := maps.Clone(t.minutes)
-	hours.advance(t.minutes)
-	for k, r := range t.minutes {
-		k.width, k.start = rollup.Hour, rollup.Hour.Start(k.start)
-		kept, err := hours.at(ctx, c, k)
+	newest, ok := vals[0].(int64)
+	if !ok {
+		newest = math.MinInt64
+	}
+	late := map[rollupKey]*rollup.Rollup{}
+	write, added := newRollupWriter(c), 0
+	minute := func(k rollupKey, r *rollup.Rollup) error {
+		added++
+		if k.start < hours.to {
+			rollupAt(late, hourOf(k)).Merge(r)
+		} else {
+			hours.pending++ // or it is there: counting anew puts that right
+		}
+		return write.merge(ctx, k, r, newest)
+	}
+	if err := t.minutes(rows, firstWaits, minute); err != nil {
+		return hours, err
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(t.gone), rollupKey.compare) {
+		if err := minute(k, t.gone[k]); err != nil {
+			return hours, err
+		}
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(late), rollupKey.compare) {
+		if err := write.merge(ctx, k, late[k], math.MaxInt64); err != nil {
+			return hours, err
+		}
+	}
+	if err := write.flush(c); err != nil || len(rows) == 0 {
+		return hours, err
+	}
+	return hours.complete(ctx, c, added, rollup.Minute.Start(rows[len(rows)/2].at.At))
+}
+
+// rollupWriter writes many rollups. None of them may have the place of another.
+type rollupWriter struct {
+	batchInsert
+	c       *conn
+	encoded []byte // of many: where it is full, those before keep the old one
+	dec     rollup.Decoder
+	stored  rollup.Rollup
+}
+
+func newRollupWriter(c *conn) *rollupWriter {
+	return &rollupWriter{c: c, batchInsert: batchInsert{text: "INSERT OR REPLACE INTO rollup (width, name, start, gone, data) VALUES ", columns: 5}}
+}
+
+// merge adds r to the rollup that is stored, if there is one: there are none after
+// newest. As cuts are in time order most minutes are new.
+func (w *rollupWriter) merge(ctx context.Context, k rollupKey, r *rollup.Rollup, newest int64) error {
+	if k.start <= newest {
+		data, err := loadRollup(ctx, w.c, k)
 		if err != nil {
 			return err
 		}
-		if kept == nil {
-			rollupAt(all, k).Merge(r)
-			continue
-		}
-		kept.MergeOwned(r)
-		all[k] = kept
-	}
-	var dec rollup.Decoder
-	write := batchInsert{text: "INSERT OR REPLACE INTO rollup (width, name, start, gone, data) VALUES ", columns: 5}
-	var encoded []byte // of many rollups: where it is full, those before keep the old one
-	for _, k := range slices.SortedFunc(maps.Keys(all), rollupKey.compare) {
-		r := all[k]
-		if any && (k.width != rollup.Minute || k.start <= newest) && hours.sums[k] == nil {
-			found, err := c.queryRow(ctx, vals[:], "SELECT data FROM rollup WHERE width = ? AND start = ? AND name = ? AND gone = ?",
-				int64(k.width), k.start, k.name, k.gone)
-			if err != nil {
-				return err
+		if data != nil {
+			if err := w.dec.Decode(&w.stored, data); err != nil {
+				return fmt.Errorf("a stored rollup: %w", err)
 			}
-			if data, _ := vals[0].([]byte); found {
-				if err := dec.Merge(r, data); err != nil {
-					return fmt.Errorf("a stored rollup: %w", err)
-				}
-			}
-		}
-		if cap(encoded)-len(encoded) < encodedRoom/8 {
-			encoded = make([]byte, 0, encodedRoom)
-		}
-		from := len(encoded)
-		encoded = r.AppendBinary(encoded)
-		if err := write.add(c, int64(k.width), k.name, k.start, k.gone, encoded[from:len(encoded):len(encoded)]); err != nil {
-			return err
+			w.stored.Merge(r) // the greater one has most of the names and bins: half the time of the other way round
+			r = &w.stored
 		}
 	}
-	return write.flush(c)
+	return w.add(k, r.AppendBinary)
+}
+
+func (w *rollupWriter) add(k rollupKey, appendTo func([]byte) []byte) error {
+	if cap(w.encoded)-len(w.encoded) < encodedRoom/8 {
+		w.encoded = make([]byte, 0, encodedRoom)
+	}
+	from := len(w.encoded)
+	w.encoded = appendTo(w.encoded)
+	return w.batchInsert.add(w.c, int64(k.width), k.name, k.start, k.gone, w.encoded[from:len(w.encoded):len(w.encoded)])
+}
+
+// loadRollup reads one; nil if there is none.
+func loadRollup(ctx context.Context, c *conn, k rollupKey) ([]byte, error) {
+	var vals [1]driver.Value
+	_, err := c.queryRow(ctx, vals[:], "SELECT data FROM rollup WHERE width = ? AND start = ? AND name = ? AND gone = ?",
+		int64(k.width), k.start, k.name, k.gone)
+	data, _ := vals[0].([]byte)
+	return data, err
 }
 
 // encodedRoom is the memory that encoded rollups share: one has some hundred bytes.

@@ -186,8 +186,8 @@ func TestRollupsStaySound(t *testing.T) {
 			path := l.Path()
 			closeAll(t, l)
 			requireSound(t, path)
-			damage(t, path, "DELETE FROM rollup WHERE width = 3600")
-			if found := problems(t, path); len(found) != 1 {
+			damage(t, path, "DELETE FROM rollup WHERE width = 60")
+			if found := problems(t, path); len(found) != 2 { // the minute, and the hour it is pending for
 				t.Errorf("findings: %+v", found)
 			}
 		})

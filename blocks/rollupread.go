@@ -115,7 +115,7 @@ func (v *View) dayRollups(ctx context.Context, d DayFiles, bare bool, q RollupQu
 		case bare:
 			err = countRows(ctx, s.c, schema, d, q, fn)
 		default:
-			err = readRollups(ctx, s.c, schema, q, q.Width, fn)
+			err = readLiveRollups(ctx, s.c, schema, q, fn)
 		}
 		if err != nil {
 			return nil, blame(ctx, d.Live.Path(), err)
@@ -222,6 +222,23 @@ func (v *View) countNamed(ctx context.Context, s *session, d DayFiles, q RollupQ
 // ErrFolded is returned for a name that is counted together with others: its
 // rows are to be counted.
 var ErrFolded = errors.New("more task names than are counted apart")
+
+// readLiveRollups reads an attached live file. Its hours are not complete: the
+// minutes that are pending come as parts of theirs.
+func readLiveRollups(ctx context.Context, c *conn, schema string, q RollupQuery, fn func(RollupPart) error) error {
+	if err := readRollups(ctx, c, schema, q, q.Width, fn); err != nil || q.Width != rollup.Hour {
+		return err
+	}
+	to, err := loadHours(ctx, c, schema)
+	if err != nil || to >= q.To {
+		return err
+	}
+	q.From = max(q.From, to)
+	return readRollups(ctx, c, schema, q, rollup.Minute, func(p RollupPart) error {
+		p.At = rollup.Hour.Start(p.At)
+		return fn(p)
+	})
+}
 
 // readRollups reads one attached file. Name ids are few, so that the walk over
 // the primary key is short whether one name or all are asked for.

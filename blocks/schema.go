@@ -13,8 +13,9 @@ const (
 	applicationID = 0x44617942
 	// FormatVersion is the user_version of the files written here. Version 1
 	// had an index on task_id in sealed files; versions 1 and 2 had an index on
-	// the name instead of runs.
-	FormatVersion = 3
+	// the name instead of runs; up to version 3 all hours of a live file were
+	// complete.
+	FormatVersion = 4
 	// chunkRows is how many rows share one compressed detail chunk.
 	chunkRows = 128
 )

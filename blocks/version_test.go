@@ -52,7 +52,7 @@ func oldSealed(t testing.TB, version, dir string) *Sealed {
 // TestVersions reads sealed files of older versions, hides a row of each, and
 // seals it again: the rows of the new version are the same.
 func TestVersions(t *testing.T) {
-	for _, version := range []string{"version1", "version2"} {
+	for _, version := range []string{"version1", "version2", "version3"} {
 		t.Run(version, func(t *testing.T) { testVersion(t, version) })
 	}
 }
@@ -62,7 +62,7 @@ func testVersion(t *testing.T, version string) {
 	shelf := newShelf(t)
 	days := filepath.Join(shelf.dir, "days")
 	old := oldSealed(t, version, days)
-	if (old.ids.pages == 0) != (version == "version1") || old.named || old.Rows() != 60 {
+	if (old.ids.pages == 0) != (version == "version1") || old.named != (version == "version3") || old.Rows() != 60 {
 		t.Fatalf("%+v", old)
 	}
 	findings, err := CheckFile(ctx, old.Path(), true)
@@ -107,18 +107,25 @@ func testVersion(t *testing.T, version string) {
 	}
 }
 
-// TestVersion2Live goes on with a live file of version 2, which has an index
-// by name: rows are added, replaced, found and sealed.
-func TestVersion2Live(t *testing.T) {
+// TestOldLive goes on with live files of older versions: rows are added,
+// replaced, found and sealed, and what an older version would make of the file
+// is right. That of version 2 has an index by name, and zstd; both have complete
+// hours.
+func TestOldLive(t *testing.T) {
+	t.Run("version2", func(t *testing.T) { testOldLive(t, "version2", false, chunkZstd) })
+	t.Run("version3", func(t *testing.T) { testOldLive(t, "version3", true, chunkS2) })
+}
+
+func testOldLive(t *testing.T, version string, named bool, chunks byte) {
 	ctx := context.Background()
 	shelf := newShelf(t)
-	l, err := OpenLive(unpacked(t, "version2/2026-11-23.3.db.gz", filepath.Join(shelf.dir, "live", "2026-11-23.3.db"), 0o644))
+	l, err := OpenLive(unpacked(t, version+"/2026-11-23.3.db.gz", filepath.Join(shelf.dir, "live", "2026-11-23.3.db"), 0o644))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closeAll(t, l)
 	rows := everyRow(t, shelf, DayFiles{Day: testDay, Live: l})
-	if len(rows) != 60 || l.named {
+	if len(rows) != 60 || l.named != named {
 		t.Fatal(len(rows), l.named)
 	}
 	more := rowAt("more", rows[0].TaskName, testDay.Start()+5, task.StateFailure)
@@ -146,8 +153,11 @@ func TestVersion2Live(t *testing.T) {
 	}
 	defer closeAll(t, s)
 	// An older version may go on with it: it must find what it knows.
-	if n := chunksNotOf(t, l.Path(), chunkZstd); n > 0 {
-		t.Errorf("%d chunks are not zstd", n)
+	if n := chunksNotOf(t, l.Path(), chunks); n > 0 {
+		t.Errorf("%d chunks are not as they were", n)
+	}
+	if s := l.state.Load().hours; s.kept {
+		t.Errorf("%+v", s)
 	}
 	for _, file := range []string{l.Path(), path} {
 		if findings, err := CheckFile(ctx, file, true); err != nil || len(findings) != 0 {

@@ -64,7 +64,7 @@ func (t *Top) add(name string, own bool) {
 	full := len(t.entries) >= TopNames
 	t.insert(i, entry{name, 1})
 	if full {
-		t.shrink()
+		t.letGo()
 	}
 }
 
@@ -98,39 +98,44 @@ func (t *Top) findWorst() string {
 	return t.worst
 }
 
-// shrink lets go of the names beyond the bound.
-func (t *Top) shrink() {
-	if len(t.entries) > TopNames {
-		t.letGo()
-	}
-	t.dropZeros()
-}
-
-// letGo hashes every name once: a merge may leave twice as many as there is
-// room for.
+// letGo lets go of the names beyond the bound: there may be any number of them.
 func (t *Top) letGo() {
+	if len(t.entries) <= TopNames {
+		return
+	}
 	var room [2 * TopNames]uint64
 	hashes := room[:0]
 	for i := range t.entries {
 		hashes = append(hashes, task.HashID(t.entries[i].name))
 	}
-	for len(t.entries) > TopNames {
-		worst := 0
-		for i, h := range hashes { // of equal hashes the greater name is behind
-			if h >= hashes[worst] {
-				worst = i
-			}
-		}
-		t.other += t.entries[worst].n
-		t.text -= len(t.entries[worst].name)
-		t.entries = slices.Delete(t.entries, worst, worst+1)
-		hashes = slices.Delete(hashes, worst, worst+1)
+	var copied [2 * TopNames]uint64
+	sorted := append(copied[:0], hashes...)
+	slices.Sort(sorted)
+	last := sorted[TopNames-1]
+	left := 1 // of the names with that hash, of which the lesser ones stay
+	for i := TopNames - 2; i >= 0 && sorted[i] == last; i-- {
+		left++
 	}
-	t.worst = ""
+	kept := t.entries[:0]
+	for i, e := range t.entries {
+		switch {
+		case hashes[i] < last:
+		case hashes[i] == last && left > 0:
+			left--
+		default:
+			t.other += e.n
+			t.text -= len(e.name)
+			continue
+		}
+		kept = append(kept, e)
+	}
+	clear(t.entries[len(kept):])
+	t.entries, t.worst = kept, ""
 }
 
 // dropZeros removes the names that Subtract has emptied. While others were let
-// go, they hold their place: the names behind them are not known.
+// go, they hold their place: the names behind them are not known. Only Subtract
+// makes other less, so that nothing else has to look for them.
 func (t *Top) dropZeros() {
 	if t.other != 0 {
 		return
@@ -179,8 +184,8 @@ func (t *Top) merge(o *Top, own bool) {
 	}
 	if len(missing) > 0 {
 		t.mergeMissing(missing)
+		t.letGo()
 	}
-	t.shrink()
 }
 
 // mergeMissing inserts names that t does not have.
