@@ -22,14 +22,7 @@ func (h *Head) Checkpoint() error {
 			}
 		}
 		fault.Point("checkpoint.begun")
-		buf := []byte{kindEvent}
-		for _, v := range h.Snapshot().Invs {
-			buf = task.AppendBinary(buf[:1], v)
-			if err := emit(buf); err != nil {
-				return err
-			}
-		}
-		return nil
+		return EmitAll(h.Snapshot().Invs, emit)
 	})
 }
 

@@ -24,9 +24,10 @@
 //
 // Gaps are held until a file has them; one that grows afterwards is held anew.
 //
-// Records are: event (an Invocation), cut (cut id, day, task_ids), drop
-// (task_ids), gap, and state (the next cut id, the retention floor, and before
-// when days have been deleted). On replay, in order: an event is merged; a cut that its day's files know takes
+// Records are: event (an Invocation), block (events that came together,
+// compressed), cut (cut id, day, task_ids), drop (task_ids), gap, and state (the
+// next cut id, the retention floor, and before when days have been deleted). On
+// replay, in order: an event is merged; a cut that its day's files know takes
 // its ids out; a drop takes its ids out. What is left is resolved like new
 // ids; an entry that its stored row already covers goes. Because Merge is
 // idempotent, replaying too much is harmless, which is what makes the rest

@@ -107,9 +107,10 @@ type Applied struct {
 }
 
 // Append merges invocations, in order, until one has no base or does not fit.
-// bases must name every id that Missing returned with gen; records[i] is the
-// log record of invs[i] (AppendEvent), not kept. promised says that Promise has made room.
-func (h *Head) Append(invs []*task.Invocation, records [][]byte, bases map[string]Base, gen uint64, promised bool) Applied {
+// bases must name every id that Missing returned with gen; records are Encode's
+// of the same invocations, of which those applied are taken. promised says that
+// Promise has made room.
+func (h *Head) Append(invs []*task.Invocation, records *Records, bases map[string]Base, gen uint64, promised bool) Applied {
 	now := h.opts.Now().UnixMicro()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -129,13 +130,10 @@ func (h *Head) Append(invs []*task.Invocation, records [][]byte, bases map[strin
 		a.N++
 	}
 	if a.N > 0 {
-		a.Ticket = h.log.Enqueue(records[:a.N]...)
+		a.Ticket = h.log.Enqueue(records.take(a.N)...)
 	}
 	return a
 }
-
-// AppendEvent appends the log record of an invocation.
-func AppendEvent(dst []byte, v *task.Invocation) []byte { return appendEvent(dst, v) }
 
 // Wait returns when everything up to a ticket is durable by the log's policy.
 func (h *Head) Wait(t wal.Ticket) error { return h.log.Wait(t) }

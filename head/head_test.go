@@ -7,8 +7,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/s2"
 
 	"daybook/head/wal"
 	"daybook/tsdb/task"
@@ -63,9 +66,16 @@ func event(id string, s task.State, at int64) *task.Invocation {
 // add appends one invocation whose base is given.
 func add(t testing.TB, h *Head, v *task.Invocation, b Base) Applied {
 	t.Helper()
+	return addAll(t, h, []*task.Invocation{v}, map[string]Base{v.TaskID: b})
+}
+
+func addAll(t testing.TB, h *Head, invs []*task.Invocation, bases map[string]Base) Applied {
+	t.Helper()
 	_, gen := h.Missing(nil)
-	a := h.Append([]*task.Invocation{v}, [][]byte{AppendEvent(nil, v)}, map[string]Base{v.TaskID: b}, gen, false)
-	if a.N == 1 {
+	records := Encode(invs)
+	defer records.GiveBack()
+	a := h.Append(invs, records, bases, gen, false)
+	if a.N > 0 {
 		if err := h.Wait(a.Ticket); err != nil {
 			t.Fatal(err)
 		}
@@ -102,15 +112,24 @@ func TestReplayIsExact(t *testing.T) {
 			c.at = c.at.Add(time.Second)
 			switch r.IntN(12) {
 			default:
-				v := event(fmt.Sprint("id", r.IntN(25)), task.States[r.IntN(len(task.States))], base+int64(r.IntN(100))*second)
-				var b Base
-				if row, ok := s.rows[v.TaskID]; ok {
-					b = Base{Inv: &row, Rows: []*task.Invocation{&row}}
+				var batch []*task.Invocation
+				bases := map[string]Base{}
+				big := r.IntN(3) == 0 // and then logged as a block
+				for len(batch) == 0 || big && len(batch) < 6 {
+					v := event(fmt.Sprint("id", r.IntN(25)), task.States[r.IntN(len(task.States))], base+int64(r.IntN(100))*second)
+					if big {
+						v.Args = strings.Repeat("x", leastBlock/5)
+					}
+					var b Base
+					if row, ok := s.rows[v.TaskID]; ok {
+						b = Base{Inv: &row, Rows: []*task.Invocation{&row}}
+					}
+					batch, bases[v.TaskID] = append(batch, v), b
+					want[v.TaskID] = task.Merge(want[v.TaskID], *v)
 				}
-				if a := add(t, h, v, b); a.N != 1 {
+				if a := addAll(t, h, batch, bases); a.N != len(batch) {
 					t.Fatalf("seed %d: %+v", seed, a)
 				}
-				want[v.TaskID] = task.Merge(want[v.TaskID], *v)
 			case 0, 1: // a cut, perhaps with an event of one of its ids in the middle, perhaps failing
 				cut := h.BeginCut(task.DayOf(base), h.Ready(r.IntN(2) == 0, 10), true)
 				if len(cut.Candidates) > 0 && r.IntN(2) == 0 {
@@ -326,21 +345,36 @@ func TestStaleBaseIsRefused(t *testing.T) {
 	cut := h.BeginCut(0, h.Idle(1), true)
 	h.FinishCut(cut, Stored)
 	v := event("x", task.StateSuccess, at+1)
-	a := h.Append([]*task.Invocation{v}, [][]byte{AppendEvent(nil, v)}, map[string]Base{"x": {}}, gen, false)
+	a := h.Append([]*task.Invocation{v}, Encode([]*task.Invocation{v}), map[string]Base{"x": {}}, gen, false)
 	if a.N != 0 || !a.Unresolved {
 		t.Fatalf("%+v", a)
 	}
 }
 
 func FuzzDecodeRecord(f *testing.F) {
-	f.Add(AppendEvent(nil, event("x", task.StateSuccess, 5)))
+	f.Add(appendEvent(nil, event("x", task.StateSuccess, 5)))
 	f.Add(encodeCut(7, 20_000, []string{"22c5a64c-6072-4dac-8c85-17988df61611", "text"}))
 	f.Add(encodeDrop([]string{"a", "b"}))
 	f.Add(encodeGap(task.Gap{Source: "head", Cause: "dropped", From: 1, To: 2, Count: 3}))
 	f.Add(encodeState(9, -1, never))
 	f.Add(encodeState(9, 20_000, 19_999))
 	f.Add(binary.AppendVarint([]byte("s\x09\x00"), 2_874_586_368)) // a day that an int32 does not hold
+	for _, rec := range blocksOf(f, 3, leastBlock/3) {
+		f.Add(rec)
+		f.Add(rec[:len(rec)-1])
+	}
+	f.Add(append([]byte{kindBlock, 1, 0xff, 0xff, 0x3f}, s2.Encode(nil, make([]byte, 1<<20-1))...))
+	f.Add([]byte{kindBlock, 1, 0xff, 0xff, 0x3f, 0xff, 0xff, 0x3f}) // claims a lot
 	f.Fuzz(func(t *testing.T, b []byte) {
+		var u unpacker
+		var plain []byte
+		err := u.each(b, func(rec []byte) error {
+			plain = append(plain, rec...)
+			return nil
+		})
+		if cap(u.buf) > maxBlock || len(plain) > max(maxBlock, len(b)) || err != nil && len(plain) > 0 {
+			t.Fatalf("a buffer of %d bytes, records of %d: %v", cap(u.buf), len(plain), err)
+		}
 		rec, err := decodeRecord(b)
 		if err != nil {
 			return
@@ -348,7 +382,7 @@ func FuzzDecodeRecord(f *testing.F) {
 		var encoded []byte
 		switch rec.kind {
 		case kindEvent:
-			encoded = AppendEvent(nil, &rec.inv)
+			encoded = appendEvent(nil, &rec.inv)
 		case kindCut:
 			encoded = encodeCut(rec.cut, rec.day, rec.ids)
 		case kindDrop:

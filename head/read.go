@@ -2,6 +2,7 @@ package head
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"daybook/head/wal"
@@ -15,12 +16,19 @@ import (
 func ReadLog(dir string, o Options, known func(cut uint64, day task.Day) bool) (*Head, error) {
 	o.MaxRecords, o.MaxBytes = 1<<62, 1<<62
 	h := New(nil, o)
+	var u unpacker
 	_, err := wal.Read(dir, h.reset, func(b []byte) error {
-		rec, err := decodeRecord(b)
-		if err != nil {
+		err := u.each(b, func(b []byte) error {
+			rec, err := decodeRecord(b)
+			if err != nil {
+				return nil
+			}
+			return h.replayRecord(context.Background(), &rec, Replaying{Known: known})
+		})
+		if errors.Is(err, errBlock) {
 			return nil
 		}
-		return h.replayRecord(context.Background(), &rec, Replaying{Known: known})
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the log: %w", err)

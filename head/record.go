@@ -11,6 +11,7 @@ import (
 // The kinds of log records: their first byte (docs/format/wal.md).
 const (
 	kindEvent = 'e'
+	kindBlock = 'b' // of events: block.go
 	kindCut   = 'c'
 	kindDrop  = 'd'
 	kindGap   = 'g'

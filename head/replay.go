@@ -36,17 +36,28 @@ const maxDamagedListed = 100
 // meanwhile. Afterwards every entry is unresolved: see Unresolved and Resolve.
 func (h *Head) Replay(ctx context.Context, r Replaying) (Replayed, error) {
 	var out Replayed
-	stats, err := h.log.Replay(ctx, func(b []byte) error {
-		rec, err := decodeRecord(b)
-		if err != nil {
-			if len(out.Damaged) < maxDamagedListed {
-				out.Damaged = append(out.Damaged, fmt.Errorf("log record %d: %w", out.Records, err))
-			}
-			out.Records++
-			return nil
+	damaged := func(err error) {
+		if len(out.Damaged) < maxDamagedListed {
+			out.Damaged = append(out.Damaged, fmt.Errorf("log record %d: %w", out.Records, err))
 		}
 		out.Records++
-		return h.replayRecord(ctx, &rec, r)
+	}
+	var u unpacker
+	stats, err := h.log.Replay(ctx, func(b []byte) error {
+		err := u.each(b, func(b []byte) error {
+			rec, err := decodeRecord(b)
+			if err != nil {
+				damaged(err)
+				return nil
+			}
+			out.Records++
+			return h.replayRecord(ctx, &rec, r)
+		})
+		if errors.Is(err, errBlock) {
+			damaged(err)
+			return nil
+		}
+		return err
 	}, r.Progress)
 	out.Log = stats
 	if err != nil {

@@ -119,18 +119,17 @@ func (db *DB) Append(ctx context.Context, recs []Record) (Appended, error) {
 	if err != nil || len(invs) == 0 {
 		return out, err
 	}
-	e := encode(invs)
-	defer e.giveBack()
-	records := e.records
+	records := head.Encode(invs)
+	defer records.GiveBack()
 	if out, err = db.take(ctx, invs, records, out); err != nil && ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
-		err = db.refuseStalled(int64(len(records)), db.wal.Stalled())
+		err = db.refuseStalled(int64(records.Len()), db.wal.Stalled())
 	}
 	return out, err
 }
 
 // take stores invocations when there is room for them.
-func (db *DB) take(ctx context.Context, invs []*task.Invocation, records [][]byte, out Appended) (Appended, error) {
-	if err := db.heed(ctx, len(records)); err != nil {
+func (db *DB) take(ctx context.Context, invs []*task.Invocation, records *head.Records, out Appended) (Appended, error) {
+	if err := db.heed(ctx, records.Len()); err != nil {
 		return Appended{}, err
 	}
 	if err := db.shed(ctx, records); err != nil {
@@ -228,7 +227,7 @@ func stamp(us int64) string { return time.UnixMicro(us).UTC().Format(time.RFC333
 
 // apply merges the invocations into the head, resolving ids that are new to it
 // and making room when it is full, and waits for the log.
-func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records [][]byte, promised bool, out *Appended) error {
+func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records *head.Records, promised bool, out *Appended) error {
 	var last head.Applied
 	whole := invs
 	defer db.legacyGate.pass()()
@@ -241,7 +240,7 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records [][]by
 		if a.N > 0 {
 			last = a
 		}
-		invs, records = invs[a.N:], records[a.N:]
+		invs = invs[a.N:]
 		switch {
 		case a.Unresolved:
 			bases, gen, err = db.resolve(ctx, invs)

@@ -114,13 +114,10 @@ func (s *headState) writeLog(ctx context.Context, dir string, o head.Options) (e
 	for _, g := range s.gaps {
 		h.AddGap(g)
 	}
-	for _, v := range s.invs {
+	return head.EmitAll(s.invs, func(rec []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.add(head.AppendEvent(nil, v)); err != nil {
-			return err
-		}
-	}
-	return nil
+		return w.add(rec)
+	})
 }

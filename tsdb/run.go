@@ -25,8 +25,9 @@ const (
 	// cannot be cut yet.
 	pressurePause = 50 * time.Millisecond
 	// checkpointGrowth is how much the log grows before what is open is
-	// written as a checkpoint and the segments before it go.
-	checkpointGrowth = 64 << 20
+	// written as a checkpoint and the segments before it go. A start reads as
+	// much: some 170 000 invocations that came in batches.
+	checkpointGrowth = 32 << 20
 	// resolveBatch is how many replayed ids are looked up at once.
 	resolveBatch = 2000
 	// giveUpBatch is how many parked invocations are given up at once.
@@ -281,10 +282,11 @@ func (db *DB) giveUpParked(ctx context.Context) error {
 // of them, as many as fit.
 func (db *DB) bringBack(ctx context.Context, old []task.Invocation) (n int, err error) {
 	invs := make([]*task.Invocation, len(old))
-	records := make([][]byte, len(old))
 	for i := range old {
-		invs[i], records[i] = &old[i], head.AppendEvent(nil, &old[i])
+		invs[i] = &old[i]
 	}
+	records := head.Encode(invs)
+	defer records.GiveBack()
 	passed := db.legacyGate.pass()
 	bases, gen, err := db.resolve(ctx, invs)
 	if err != nil {

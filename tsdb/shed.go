@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-kit/log/level"
+
+	"daybook/head"
 )
 
 // ErrDiskFull is returned by Append when the disk has no room for what it
@@ -55,11 +57,8 @@ func (db *DB) tighten(ctx context.Context) error {
 // shed refuses what the disk has no room for, before it is in memory and
 // pushes out what was acknowledged. Where deleting past days does not help,
 // the details of successes go first.
-func (db *DB) shed(ctx context.Context, records [][]byte) error {
-	var bytes int64
-	for _, r := range records {
-		bytes += int64(len(r))
-	}
+func (db *DB) shed(ctx context.Context, records *head.Records) error {
+	bytes := records.Bytes()
 	free, need, err := db.diskRoom(bytes)
 	if err != nil {
 		return nil // the log will tell
@@ -79,7 +78,7 @@ func (db *DB) shed(ctx context.Context, records [][]byte) error {
 			return err
 		}
 	}
-	db.noteShed(int64(len(records)), free, need)
+	db.noteShed(int64(records.Len()), free, need)
 	return fmt.Errorf("%w: %d bytes are free, and storing this takes %d", ErrDiskFull, free, need)
 }
 

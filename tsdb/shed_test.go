@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"daybook/head"
 	"daybook/tsdb/task"
 )
 
@@ -58,7 +59,7 @@ func TestDiskHasNoRoom(t *testing.T) {
 	if err != nil || len(page.Coverage.Gaps) != 1 || page.Coverage.Gaps[0].Cause != "disk full" || page.Coverage.Gaps[0].From != noon.UnixMicro() {
 		t.Errorf("%+v %v", page.Coverage, err)
 	}
-	if err := db.shed(context.Background(), nil); err != nil || errors.Is(err, ErrDiskFull) {
+	if err := db.shed(context.Background(), head.Encode(nil)); err != nil || errors.Is(err, ErrDiskFull) {
 		t.Error(err)
 	}
 	if db.shedding.need != 0 {

@@ -27,7 +27,7 @@ func TestNewerVersion(t *testing.T) {
 		if strings.HasPrefix(name, checkpointPrefix) {
 			magic = checkpointMagic
 		}
-		b := headerOfVersion(magic, 2)
+		b := headerOfVersion(magic, formatVersion+1)
 		for n, content := range map[string][]byte{name: b, "00000006.tmp": []byte("x")} {
 			if err := os.WriteFile(filepath.Join(dir, n), content, 0o600); err != nil {
 				t.Fatal(err)
@@ -35,7 +35,7 @@ func TestNewerVersion(t *testing.T) {
 		}
 		_, err := Open(dir, Options{})
 		var ve *VersionError
-		if !errors.As(err, &ve) || ve.Version != 2 || ve.File != filepath.Join(dir, name) {
+		if !errors.As(err, &ve) || ve.Version != formatVersion+1 || ve.File != filepath.Join(dir, name) {
 			t.Fatalf("%v", err)
 		}
 		if _, err := Read(dir, nil, func([]byte) error { return nil }); !errors.As(err, &ve) {

@@ -30,7 +30,7 @@ var rooms = map[string]room{
 	"tsdb/rollup": {may: []string{"tsdb/task"}},
 	"tsdb/text":   {may: []string{"tsdb/task"}},
 	"head/wal":    {},
-	"head":        {may: with(leaves, "head/wal")},
+	"head":        {may: with(leaves, "head/wal"), tests: []string{"tsdb/load"}},
 	"blocks":      {may: leaves, tests: []string{"tsdb/load"}},
 	// The reference load and what it is measured against: for benchmarks and
 	// tests, never for what serves.

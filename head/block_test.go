@@ -1,0 +1,266 @@
+package head
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"daybook/head/wal"
+	"daybook/tsdb/load"
+	"daybook/tsdb/task"
+)
+
+// blocksOf are the log records of n invocations with args of a size, all taken at once.
+func blocksOf(t testing.TB, n, args int) [][]byte {
+	t.Helper()
+	var invs []*task.Invocation
+	for i := range n {
+		v := event(fmt.Sprint("id", i), task.StateSuccess, int64(i+1)*second)
+		v.Args = strings.Repeat("x", args)
+		invs = append(invs, v)
+	}
+	recs := Encode(invs)
+	return recs.take(n)
+}
+
+func unpack(t testing.TB, u *unpacker, recs [][]byte) (out [][]byte) {
+	t.Helper()
+	for _, rec := range recs {
+		if err := u.each(rec, func(b []byte) error {
+			out = append(out, bytes.Clone(b))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// Whatever is accepted of a request, in whatever pieces: what is logged is
+// exactly that, in order, and a block is never more than it may be.
+func TestRecordsAreWhatWasAccepted(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 1))
+	var u unpacker
+	packed := 0
+	for range 60 {
+		var invs []*task.Invocation
+		var want [][]byte
+		for i := range 1 + r.IntN(300) {
+			v := event(fmt.Sprint("id", i), task.StateSuccess, int64(i+1))
+			switch r.IntN(20) {
+			case 0: // does not fit a block
+				v.Args = strings.Repeat("x", blockBytes+r.IntN(10))
+			case 1: // does not get smaller
+				b := make([]byte, r.IntN(blockBytes))
+				for i := range b {
+					b[i] = byte(r.Uint32())
+				}
+				v.Args = string(b)
+			default:
+				v.Args = strings.Repeat("x", r.IntN(1000))
+			}
+			invs, want = append(invs, v), append(want, appendEvent(nil, v))
+		}
+		recs := Encode(invs)
+		if recs.Len() != len(invs) || recs.Bytes() != int64(len(bytes.Join(want, nil))) {
+			t.Fatal("they are counted wrong")
+		}
+		for done := 0; done < len(invs); {
+			n := 1 + r.IntN(len(invs)-done)
+			logged := recs.take(n)
+			for _, rec := range logged {
+				if rec[0] != kindBlock {
+					continue
+				}
+				packed++
+				plain := bytes.Join(unpack(t, &u, [][]byte{rec}), nil)
+				if len(plain) > blockBytes || len(plain) < leastBlock || len(rec) >= len(plain) {
+					t.Fatalf("a block of %d bytes for %d", len(rec), len(plain))
+				}
+			}
+			got := unpack(t, &u, logged)
+			if len(got) != n || !bytes.Equal(bytes.Join(got, nil), bytes.Join(want[done:done+n], nil)) {
+				t.Fatalf("%d records of %d: others are logged", len(got), n)
+			}
+			done += n
+		}
+		recs.GiveBack()
+		var all [][]byte
+		if err := EmitAll(invs, func(rec []byte) error {
+			all = append(all, unpack(t, &u, [][]byte{rec})...)
+			return nil
+		}); err != nil || !bytes.Equal(bytes.Join(all, nil), bytes.Join(want, nil)) {
+			t.Fatal("a checkpoint holds others", err)
+		}
+	}
+	if packed == 0 {
+		t.Fatal("no block was made")
+	}
+}
+
+// A request that fits only in part is logged only in part, and comes back so.
+func TestAcceptedPartOfABlock(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	h := open(t, dir, c, Options{MaxRecords: 70})
+	replay(t, h, none, nil)
+	var invs []*task.Invocation
+	bases := map[string]Base{}
+	for i := range 100 {
+		v := event(fmt.Sprint("id", i), task.StateSuccess, c.now().UnixMicro())
+		v.Args = strings.Repeat("x", 2000)
+		invs, bases[v.TaskID] = append(invs, v), Base{}
+	}
+	if a := addAll(t, h, invs, bases); a.N != 70 || !a.Full {
+		t.Fatalf("%+v", a)
+	}
+	if got := h.log.Bytes(); got > 80_000 { // a block of 32, the rest plain
+		t.Errorf("%d bytes of log", got)
+	}
+	again := open(t, copyOf(t, dir), c, Options{})
+	replay(t, again, none, nil)
+	if n, _ := again.Size(); n != 70 || again.Get("id69") == nil {
+		t.Fatalf("%d come back", n)
+	}
+}
+
+// A block that is not understood is reported, and costs nothing but itself.
+func TestBlockNotUnderstood(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	h := open(t, dir, c, Options{})
+	replay(t, h, none, nil)
+	add(t, h, event("before", task.StateSuccess, c.now().UnixMicro()), Base{})
+	good := bytes.Clone(blocksOf(t, 5, leastBlock/4)[0])
+	nested := encodeOneBlock(encodeDrop(slices.Repeat([]string{"before"}, 50)))
+	var huge []byte // what it claims to hold is a gigabyte
+	huge = append(binary.AppendUvarint(append(huge, kindBlock, 1, 5), 1<<30), "five."...)
+	for _, bad := range [][]byte{good[:len(good)-1], append(bytes.Clone(good), 0), huge, {kindBlock}, {kindBlock, 0}, {kindBlock, 1, 5}, nested,
+		{kindBlock, 1, 0x80, 0x80, 0x80, 0x80, 0x04, 0x80, 0x80, 0x80, 0x80, 0x04, 0}} {
+		h.log.Enqueue(bad)
+	}
+	if err := h.log.Wait(h.log.Enqueue(good)); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, copyOf(t, dir), c, Options{})
+	var m, after runtime.MemStats
+	runtime.ReadMemStats(&m)
+	res, err := again.Replay(context.Background(), Replaying{Known: none})
+	if runtime.ReadMemStats(&after); after.TotalAlloc-m.TotalAlloc > 16<<20 {
+		t.Errorf("it took %d bytes of memory", after.TotalAlloc-m.TotalAlloc)
+	}
+	if err != nil || len(res.Damaged) != 8 || res.Records != 6+8 {
+		t.Fatalf("%v, %d records, %v", err, res.Records, res.Damaged)
+	}
+	if n, _ := again.Size(); n != 6 || again.Get("before") == nil || again.Get("id4") == nil {
+		t.Fatalf("%d come back", n)
+	}
+	read, err := ReadLog(dir, Options{Now: c.now}, none)
+	if n, _ := read.Size(); err != nil || n != 6 {
+		t.Fatalf("%d are read: %v", n, err)
+	}
+}
+
+func encodeOneBlock(rec []byte) []byte {
+	r := Records{buf: rec, ends: []int{len(rec)}}
+	r.packBlock(0, 1)
+	return r.packed
+}
+
+// A log of version 1, which has no blocks, is read, and goes on with version 2.
+func TestVersion1(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	h := open(t, dir, c, Options{})
+	replay(t, h, none, nil)
+	for i := range 10 {
+		add(t, h, event(fmt.Sprint("id", i), task.StateSuccess, c.now().UnixMicro()), Base{})
+	}
+	if err := h.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	add(t, h, event("later", task.StateSuccess, c.now().UnixMicro()), Base{})
+	old := copyOf(t, dir)
+	files, err := os.ReadDir(old)
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		path := filepath.Join(old, f.Name())
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crc := func(n int) {
+			binary.LittleEndian.PutUint32(b[n:], crc32.Checksum(b[:n], crc32.MakeTable(crc32.Castagnoli)))
+		}
+		if b[8] != 2 {
+			t.Fatalf("%s has version %d", f.Name(), b[8])
+		}
+		b[8] = 1
+		crc(12)
+		crc(44)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found, err := wal.Verify(old); err != nil || len(found) > 0 {
+		t.Fatal(found, err)
+	}
+	again := open(t, old, c, Options{})
+	replay(t, again, none, nil)
+	if n, _ := again.Size(); n != 11 {
+		t.Fatalf("%d come back", n)
+	}
+	add(t, again, event("new", task.StateSuccess, c.now().UnixMicro()), Base{})
+	third := open(t, copyOf(t, old), c, Options{})
+	replay(t, third, none, nil)
+	if n, _ := third.Size(); n != 12 {
+		t.Fatalf("%d come back", n)
+	}
+}
+
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// BenchmarkEncode makes the log records of requests of 500 invocations of the
+// reference load; docs/adr/0014-log-blocks.md quotes it.
+func BenchmarkEncode(b *testing.B) {
+	const n = 500
+	var invs []*task.Invocation
+	for line := range bytes.Lines(load.NewPool(1, 5000, false).Lines(1).Append(nil, 10*n, time.Now().UnixMicro())) {
+		v, err := task.ParseJSON(bytes.TrimSpace(line))
+		if err != nil {
+			b.Fatal(err)
+		}
+		invs = append(invs, &v)
+	}
+	var plain, logged, reqs int
+	b.ReportAllocs()
+	for b.Loop() {
+		at := reqs % 10 * n
+		r := Encode(invs[at : at+n])
+		plain += len(r.buf)
+		for _, rec := range r.take(n) {
+			logged += len(rec)
+		}
+		r.GiveBack()
+		reqs++
+	}
+	b.ReportMetric(float64(plain)/float64(reqs*n), "plain-B/inv")
+	b.ReportMetric(float64(logged)/float64(reqs*n), "B/inv")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(reqs*n), "ns/inv")
+}
