@@ -51,7 +51,7 @@ type rollupKey struct {
 // tally makes the rollups of one transaction, by minute.
 type tally struct {
 	gone   map[rollupKey]*rollup.Rollup // of rows that were counted and leave
-	groups workerGroups
+	groups workerGroups[int64]          // by id in the file's dictionary
 
 	gather rollup.Gather
 	group  []int32 // by row: the place of its worker's group
@@ -68,7 +68,7 @@ var liveWidths = [2]rollup.Width{rollup.Minute, rollup.Hour}
 func (t *tally) reset(done bool) {
 	t.gone = map[rollupKey]*rollup.Rollup{}
 	if t.groups.forget(); !done {
-		t.groups = workerGroups{}
+		t.groups = workerGroups[int64]{}
 	}
 }
 
@@ -105,10 +105,10 @@ func (t *tally) minutes(rows []placed, firstWaits bool, fn func(rollupKey, *roll
 		for _, name := range t.names {
 			for n := t.last[name]; n != 0; n = t.before[n-1] {
 				v := Counted(rows[n-1].inv, firstWaits)
-				t.gather.Add(v, t.groups.rank[t.group[n-1]])
+				t.gather.Add(v, t.group[n-1])
 			}
 			t.last[name] = 0
-			if err := fn(rollupKey{rollup.Minute, name, start, 0}, t.gather.Take(t.groups.names)); err != nil {
+			if err := fn(rollupKey{rollup.Minute, name, start, 0}, t.gather.Take(t.groups.rank, t.groups.names)); err != nil {
 				t.last = nil
 				return err
 			}
@@ -117,7 +117,7 @@ func (t *tally) minutes(rows []placed, firstWaits bool, fn func(rollupKey, *roll
 	return nil
 }
 
-func rollupAt(m map[rollupKey]*rollup.Rollup, k rollupKey) *rollup.Rollup {
+func rollupAt[K comparable](m map[K]*rollup.Rollup, k K) *rollup.Rollup {
 	r := m[k]
 	if r == nil {
 		r = &rollup.Rollup{}
@@ -240,40 +240,60 @@ func storeRollup(c *conn, k rollupKey, r *rollup.Rollup, buf []byte) ([]byte, er
 // hour is written when it is over, the day at the end.
 type sealTally struct {
 	hour  int64
+	begun bool
 	hours map[int64]*rollup.Rollup // of the hour, by name id
 	days  map[int64]*rollup.Rollup
 	buf   []byte
 
-	groups map[string]string // of workers
+	gathers map[int64]*rollup.Gather // rows that are not in hours yet, by name id
+	rows    int                      // how many
+	groups  workerGroups[string]
 }
 
+// maxGathered is how many rows are counted together at most: 50 bytes each.
+const maxGathered = 1 << 16
+
 func (t *sealTally) add(c *conn, v *task.Invocation, name int64) error {
-	if hour := rollup.Hour.Start(v.RowTime()); t.hours == nil || hour != t.hour {
+	if hour := rollup.Hour.Start(v.RowTime()); !t.begun || hour != t.hour {
 		if err := t.flush(c); err != nil {
 			return err
 		}
-		t.hour, t.hours = hour, map[int64]*rollup.Rollup{}
+		t.hour, t.begun = hour, true
 	}
 	name = rollupName(name)
-	r := t.hours[name]
-	if r == nil {
-		r = &rollup.Rollup{}
-		t.hours[name] = r
-	}
-	group, ok := t.groups[v.Worker]
-	if !ok {
-		if t.groups == nil {
-			t.groups = map[string]string{}
+	g := t.gathers[name]
+	if g == nil {
+		if t.gathers == nil {
+			t.gathers = map[int64]*rollup.Gather{}
 		}
-		group = task.WorkerGroup(v.Worker)
-		t.groups[v.Worker] = group
+		g = &rollup.Gather{}
+		t.gathers[name] = g
 	}
-	r.AddShared(v, group) // its names are those of the source's dictionaries
+	g.Add(v, t.groups.of(v.Worker, v)) // its names are those of the source's dictionaries
+	if t.rows++; t.rows == maxGathered {
+		t.settle()
+	}
 	return nil
+}
+
+// settle counts the rows that were gathered.
+func (t *sealTally) settle() {
+	t.groups.sort()
+	if t.hours == nil {
+		t.hours = map[int64]*rollup.Rollup{}
+	}
+	for name, g := range t.gathers {
+		if r := g.Take(t.groups.rank, t.groups.names); !r.Empty() {
+			rollupAt(t.hours, name).Merge(r)
+		}
+	}
+	t.rows = 0
+	t.groups.forget()
 }
 
 // flush writes the hour and adds it to the day.
 func (t *sealTally) flush(c *conn) error {
+	t.settle()
 	if t.days == nil {
 		t.days = map[int64]*rollup.Rollup{}
 	}

@@ -13,16 +13,16 @@ const maxGroups = 1 << 16
 // workerGroups remembers the groups of a file's workers and their order, so that
 // the rows of a cut are counted by numbers: names are hashed and compared when one
 // is new, and not for each row.
-type workerGroups struct {
-	byWorker map[int64]int32  // by id in the dictionary
+// K is what tells workers apart: ids in a dictionary, or names.
+type workerGroups[K comparable] struct {
+	byWorker map[K]int32
 	byName   map[string]int32 // both are places in rank
 	rank     []int32          // place in names
 	names    []string         // ascending
 }
 
-// of is the place of the group of a row's worker, whose id in the dictionary is
-// worker; what its rank is says sort.
-func (g *workerGroups) of(worker int64, v *task.Invocation) int32 {
+// of is the place of the group of v's worker; what its rank is says sort.
+func (g *workerGroups[K]) of(worker K, v *task.Invocation) int32 {
 	if i, ok := g.byWorker[worker]; ok {
 		return i
 	}
@@ -30,7 +30,7 @@ func (g *workerGroups) of(worker int64, v *task.Invocation) int32 {
 	i, ok := g.byName[group]
 	if !ok {
 		if g.byName == nil {
-			g.byWorker, g.byName = map[int64]int32{}, map[string]int32{}
+			g.byWorker, g.byName = map[K]int32{}, map[string]int32{}
 		}
 		i = int32(len(g.byName))
 		g.byName[group] = i
@@ -40,7 +40,7 @@ func (g *workerGroups) of(worker int64, v *task.Invocation) int32 {
 }
 
 // sort ranks the groups that have been added since it was last called.
-func (g *workerGroups) sort() {
+func (g *workerGroups[K]) sort() {
 	if len(g.names) == len(g.byName) {
 		return
 	}
@@ -60,8 +60,8 @@ func (g *workerGroups) sort() {
 }
 
 // forget starts again when there are too many.
-func (g *workerGroups) forget() {
+func (g *workerGroups[K]) forget() {
 	if len(g.byWorker) > maxGroups {
-		*g = workerGroups{}
+		*g = workerGroups[K]{}
 	}
 }

@@ -12,14 +12,14 @@ import (
 type Gather struct {
 	counts             Counts
 	runtimes, waits    []int64
-	workers            []int32 // ranks of their groups
+	workers            []int32 // places of their groups
 	queues, exceptions []string
 
 	part Rollup
 }
 
-// Add counts an invocation. group is the rank of the group of v's worker among the
-// names that Take is given. As with AddShared names are not copied.
+// Add counts an invocation. group is the place of the group of v's worker in the
+// ranks that Take is given. As with AddShared names are not copied.
 func (g *Gather) Add(v *task.Invocation, group int32) {
 	g.counts.add(v)
 	if v.Outcome.HasRuntime {
@@ -40,8 +40,11 @@ func (g *Gather) Add(v *task.Invocation, group int32) {
 }
 
 // Take returns what was counted, valid until the next Take, and empties g. groups
-// are the groups of workers, ascending.
-func (g *Gather) Take(groups []string) *Rollup {
+// are the groups of workers, ascending, and ranks their places there.
+func (g *Gather) Take(ranks []int32, groups []string) *Rollup {
+	for i, place := range g.workers {
+		g.workers[i] = ranks[place]
+	}
 	p := &g.part
 	p.Counts = g.counts
 	p.Runtime.set(g.runtimes)
