@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -169,6 +171,10 @@ func (c *crashRun) fail(what string, err error) {
 	c.t.Errorf("%s: %v", what, err)
 }
 
+// lookedAt bounds how many tasks of a client are read one by one after a start;
+// the others are looked at after one of the next, and by verify.
+const lookedAt = 40
+
 // look reads what the clients do not know for certain, after a start, and some
 // of what is gone.
 func (c *crashRun) look() error {
@@ -181,7 +187,9 @@ func (c *crashRun) look() error {
 				k.dirty[id] = true
 			}
 		}
-		for id := range k.dirty {
+		ids := slices.Sorted(maps.Keys(k.dirty))
+		k.r.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+		for _, id := range ids[:min(len(ids), lookedAt)] {
 			code, body, err := request(c.p, http.MethodGet, "/api/v1/invocations/"+id, nil)
 			switch {
 			case err != nil:

@@ -182,11 +182,30 @@ func (c *crashRun) randomRound() {
 	}
 	switch c.r.IntN(3) {
 	case 0:
-		l.crash = fmt.Sprintf("op:%d", 1+c.r.IntN(1<<(1+c.r.IntN(13))))
+		l.crash = fmt.Sprintf("op:%d", 1+c.r.IntN(1<<(1+c.r.IntN(11))))
 	case 1:
-		l.crash = fmt.Sprintf("%s:%d", oneOf(c.r, daemonPoints...), 1+c.r.IntN(1<<c.r.IntN(6)))
+		point := oneOf(c.r, daemonPoints...)
+		c.towards(&l, point)
+		l.crash = fmt.Sprintf("%s:%d", point, 1+c.r.IntN(1<<c.r.IntN(4)))
 	}
 	c.round(l)
+}
+
+// towards has a life come to a point sooner.
+func (c *crashRun) towards(l *life, point string) {
+	l.cut, l.within = "20ms", time.Second
+	switch kind, _, _ := strings.Cut(point, "."); kind {
+	case "live", "publish", "seal", "reseal", "sealed":
+		l.admin, l.first = true, "cut?seal=true"
+	case "copy", "snapshot":
+		l.admin, l.first = true, "snapshot"
+	case "park", "relieve":
+		l.head = 150
+	case "retain":
+		if c.keep > 8 {
+			c.keep -= 4 // see at
+		}
+	}
 }
 
 func oneOf[T any](r *rand.Rand, xs ...T) T { return xs[r.IntN(len(xs))] }
