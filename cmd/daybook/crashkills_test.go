@@ -34,6 +34,9 @@ var daemonPoints = slices.DeleteFunc(slices.Clone(fault.Points), func(p string) 
 // random run: what CI has.
 const crashFewest = 200
 
+// crashTasks bounds what is walked through again and again.
+const crashTasks = 1500
+
 // tally counts what has happened, not what was meant to.
 type tally struct {
 	mu     sync.Mutex
@@ -147,6 +150,9 @@ func crashRandom(t *testing.T, seed uint64, kills *tally) {
 		c.randomRound()
 		if n%12 == 11 {
 			c.verify()
+			if len(c.record().tasks) > crashTasks {
+				c.fresh()
+			}
 		}
 		if n%10 == 9 {
 			c.backup(c.onto, anyMoment(c.r))
