@@ -2,6 +2,7 @@ package blocks
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -219,6 +220,44 @@ INSERT INTO invocations (extra, task_id, task_name, state, finished_at, started_
 	}
 }
 
+// fewRows is a fixture with no more than some rows in each table.
+func fewRows(f *testing.F, name string) []byte {
+	f.Helper()
+	path := legacyFixture(f, f.TempDir(), name)
+	c, err := openFile(path, modeWrite)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, table := range legacyTables(f, c) {
+		if err := c.script("DELETE FROM " + table + " WHERE rowid > (SELECT min(rowid) + 5 FROM " + table + ")"); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := errors.Join(c.script("PRAGMA journal_mode = DELETE"), c.script("VACUUM"), c.close()); err != nil {
+		f.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if l := openLegacy(f, path); len(allLegacy(f, l, Select{Details: true})) == 0 || len(b) > 200<<10 {
+		f.Fatalf("%s: no rows, or %d bytes", name, len(b))
+	}
+	return b
+}
+
+// legacyTables names the tables of a fixture that have rows.
+func legacyTables(f *testing.F, c *conn) (names []string) {
+	f.Helper()
+	if err := c.each(context.Background(), 1, func(vals []driver.Value) error {
+		names = append(names, vals[0].(string))
+		return nil
+	}, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"); err != nil {
+		f.Fatal(err)
+	}
+	return names
+}
+
 // Whatever the file holds, opening and reading it gives rows or a typed error.
 func FuzzLegacy(f *testing.F) {
 	whole, err := os.ReadFile(legacyScript(f, filepath.Join(f.TempDir(), "seed.db"), legacySchemaSQL+
@@ -226,11 +265,16 @@ func FuzzLegacy(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(0, []byte{0}, []byte{})
-	f.Add(4096, []byte("\x0d\x00\x00"), []byte("abc"))
-	f.Fuzz(func(t *testing.T, at int, patch, wal []byte) {
+	bodies := [][]byte{whole, fewRows(f, "gen1-small.db"), fewRows(f, "gen3-small.db")}
+	for i, b := range bodies {
+		f.Add(byte(i), 0, []byte(nil), []byte{})
+		f.Add(byte(i), 0, []byte{0}, []byte{})
+		f.Add(byte(i), 4096, []byte("\x0d\x00\x00"), []byte("abc"))
+		f.Add(byte(i), len(b)-40, []byte("\xff\xff\xff"), []byte{})
+	}
+	f.Fuzz(func(t *testing.T, which byte, at int, patch, wal []byte) {
 		path := filepath.Join(t.TempDir(), "fuzz.db")
-		b := slices.Clone(whole)
+		b := slices.Clone(bodies[int(which)%len(bodies)])
 		copy(b[min(max(at, 0), len(b)):], patch)
 		for name, body := range map[string][]byte{"": b, "-wal": wal} {
 			if err := os.WriteFile(path+name, body, 0o644); err != nil {
@@ -259,6 +303,36 @@ func FuzzLegacy(f *testing.F) {
 	})
 }
 
+// addSchema makes the schema of a fixture and two of its rows a seed.
+func addSchema(f *testing.F, name string) {
+	f.Helper()
+	c, err := openFile(legacyFixture(f, f.TempDir(), name), modeRead)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer closeAll(f, closer(c.close))
+	var sql [1]driver.Value
+	if _, err := c.queryRow(context.Background(), sql[:], "SELECT sql FROM sqlite_schema WHERE name = 'invocations'"); err != nil {
+		f.Fatal(err)
+	}
+	_, columns, _ := strings.Cut(sql[0].(string), "(")
+	var quoted []string
+	if err := c.each(context.Background(), 1, func(vals []driver.Value) error {
+		quoted = append(quoted, "quote("+vals[0].(string)+")")
+		return nil
+	}, "SELECT name FROM pragma_table_info('invocations')"); err != nil {
+		f.Fatal(err)
+	}
+	var rows []string
+	if err := c.each(context.Background(), 1, func(vals []driver.Value) error {
+		rows = append(rows, vals[0].(string))
+		return nil
+	}, "SELECT "+strings.Join(quoted, "||','||")+" FROM invocations LIMIT 2"); err != nil || len(rows) != 2 {
+		f.Fatal(len(rows), err)
+	}
+	f.Add(columns[:strings.LastIndex(columns, ")")], rows[0], rows[1])
+}
+
 // Whatever columns, types, defaults and values a legacy table has, opening and
 // reading it gives rows or an error.
 func FuzzLegacySchema(f *testing.F) {
@@ -266,6 +340,9 @@ func FuzzLegacySchema(f *testing.F) {
 	f.Add("task_id, task_name, state, finished_at", "1, 2, 3, 4", "NULL, NULL, NULL, NULL")
 	f.Add("task_id BLOB, state INT, finished_at DOUBLE DEFAULT 7, worker AS (upper(task_id)) STORED, args_preview", "x'ff', 'SUCCESS', 1795000000.5, 'x'", "'', '', '', ''")
 	f.Add("finished_at INTEGER PRIMARY KEY, task_id UNIQUE COLLATE NOCASE, state CHECK (state > 0), \"we'ird\"", "1, 'a', 'FAILURE', 1", "2, 'A', 'success', 2")
+	for _, name := range []string{"gen0-small.db", "gen1-small.db"} {
+		addSchema(f, name)
+	}
 	f.Fuzz(func(t *testing.T, columns, first, second string) {
 		for _, s := range []string{columns, first, second} {
 			if strings.ContainsAny(s, ";\x00") || strings.Contains(strings.ToLower(s), "blob(") || strings.Contains(strings.ToLower(s), "select") {
@@ -292,12 +369,16 @@ func FuzzLegacySchema(f *testing.F) {
 		}
 		ctx := context.Background()
 		for _, s := range []Select{{Details: true}, {Oldest: true, Filter: &task.Filter{TaskNames: []string{"n*"}, States: []task.State{task.StateSuccess}}}} {
-			_ = l.Select(ctx, s, func(v *task.Invocation) (bool, error) {
+			err := l.Select(ctx, s, func(v *task.Invocation) (bool, error) {
 				if err := task.CheckID(v.TaskID); err != nil || !v.State.Valid() {
 					t.Errorf("a row that cannot be: %+v %v", v, err)
 				}
 				return true, nil
 			})
+			var typed *LegacyError
+			if err != nil && !errors.As(err, &typed) {
+				t.Errorf("an error without a type: %v", err)
+			}
 		}
 		if err := l.Close(); err != nil {
 			t.Error(err)

@@ -1,9 +1,12 @@
 package head
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -351,8 +354,56 @@ func TestStaleBaseIsRefused(t *testing.T) {
 	}
 }
 
+// capturedRecords are those of a segment that a daemon wrote for events of a
+// real Celery.
+func capturedRecords(t testing.TB) (out [][]byte) {
+	t.Helper()
+	packed, err := os.ReadFile(filepath.Join("wal", "testdata", "00000001.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "00000001"), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := wal.Open(dir, wal.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Replay(context.Background(), func(rec []byte) error {
+		out = append(out, bytes.Clone(rec))
+		return nil
+	}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
 func FuzzDecodeRecord(f *testing.F) {
 	f.Add(appendEvent(nil, event("x", task.StateSuccess, 5)))
+	captured, n := capturedRecords(f), 0
+	for _, b := range captured {
+		if rec, err := decodeRecord(b); err != nil {
+			f.Errorf("a captured record: %v", err)
+		} else if rec.kind == kindEvent {
+			n++
+		}
+		f.Add(b)
+	}
+	if n < 60 {
+		f.Errorf("%d events are captured", n)
+	}
 	f.Add(encodeCut(7, 20_000, []string{"22c5a64c-6072-4dac-8c85-17988df61611", "text"}))
 	f.Add(encodeDrop([]string{"a", "b"}))
 	f.Add(encodeGap(task.Gap{Source: "head", Cause: "dropped", From: 1, To: 2, Count: 3}))

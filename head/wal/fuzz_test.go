@@ -2,10 +2,33 @@ package wal
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 )
+
+// capturedSegment is what a daemon wrote for events of a real Celery, in 16
+// requests.
+func capturedSegment(t testing.TB) []byte {
+	t.Helper()
+	packed, err := os.ReadFile(filepath.Join("testdata", "00000001.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
 
 // FuzzReplay takes any bytes for a segment and for a checkpoint: never a panic, the same records
 // again after the repair, and a log that can be written.
@@ -28,6 +51,11 @@ func FuzzReplay(f *testing.F) {
 		f.Add(seed, true)
 		f.Add(append(bytes.Clone(checkpointMagic[:]), seed[min(8, len(seed)):]...), false)
 	}
+	captured := capturedSegment(f)
+	for _, end := range []int{len(captured), len(captured) - 5, 8 << 10} {
+		f.Add(captured[:end], true)
+	}
+	f.Add(captured, false)
 	f.Fuzz(func(t *testing.T, b []byte, last bool) {
 		if len(b) > 1<<16 {
 			return
