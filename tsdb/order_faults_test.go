@@ -182,7 +182,7 @@ func TestOrderOnDisk(t *testing.T) {
 		for _, op := range ops {
 			if name, ok := strings.CutPrefix(op, "sqlite.open ../backup/tmp/backup/live/"); ok && strings.HasSuffix(name, ".db") {
 				copied++
-				inOrder(t, "a copied live file", ops, "sqlite.write ../backup/tmp/backup/live/"+name, "!syncdir ../backup/tmp/backup/live", "!rename ../backup/live", "sync ../backup/tmp/backup/live/"+name, "point backup.flagged")
+				inOrder(t, "a copied live file", ops, "sqlite.write ../backup/tmp/backup/live/"+name, "!syncdir ../backup/tmp/backup/live", "!rename ../backup/live", "sync ../backup/tmp/backup/live/"+name, "!sqlite.write ../backup/tmp/backup/live/"+name, "point backup.flagged")
 			}
 		}
 		if copied == 0 {
@@ -192,7 +192,7 @@ func TestOrderOnDisk(t *testing.T) {
 	if _, err := Backup(ctx, BackupOptions{Dir: o.Dir, Dest: far, Now: c.now}); err != nil {
 		t.Fatal(err)
 	}
-	inOrder(t, "a copied day", j.take(), "create ../far/tmp/backup/days/2026-11-22.2.db", "write ../far/tmp/backup/days/2026-11-22.2.db", "!create ../far/days/unfinished-backup", "sync ../far/tmp/backup/days/2026-11-22.2.db",
+	inOrder(t, "a copied day", j.take(), "create ../far/tmp/backup/days/2026-11-22.2.db", "write ../far/tmp/backup/days/2026-11-22.2.db", "!create ../far/days/unfinished-backup", "sync ../far/tmp/backup/days/2026-11-22.2.db", "!write ../far/tmp/backup/days/2026-11-22.2.db",
 		"write ../far/tmp/backup/days/2026-11-22.2.db.sha256", "sync ../far/tmp/backup/days/2026-11-22.2.db.sha256", "syncdir ../far/tmp/backup/days",
 		"create ../far/days/unfinished-backup", "rename ../far/days/2026-11-22.2.db", "rename ../far/days/2026-11-22.2.db.sha256", "syncdir ../far/days")
 	if err := db.Close(); err != nil {
