@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -59,12 +60,18 @@ func lockDir(dir string) (*dirLock, error) {
 
 // holder says who has the lock, if the file tells.
 func holder(path string) string {
-	b, err := os.ReadFile(path)
-	pid := strings.TrimSpace(string(b))
-	if err != nil || pid == "" {
+	f, err := os.Open(path)
+	if err != nil {
 		return ""
 	}
-	return " (process " + pid + ")"
+	defer f.Close()
+	var b [20]byte // what lockDir writes; the rest is anybody's
+	n, _ := io.ReadFull(f, b[:])
+	pid, err := strconv.ParseUint(strings.TrimRight(string(b[:n]), " \n"), 10, 63)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (process %d)", pid)
 }
 
 func (l *dirLock) release() error { return l.f.Close() }
