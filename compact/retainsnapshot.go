@@ -2,6 +2,7 @@ package compact
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +25,8 @@ func snapshotsIn(dir string) []string {
 // deleteSnapshot takes a snapshot away as a whole, and then deletes what is in
 // it: a part of one under snapshots/ would be taken for a whole one.
 func (c *Compactor) deleteSnapshot(dir string) error {
-	if at := filepath.Join(c.dirs.tmp, "snapshots"); filepath.Dir(dir) != at {
+	at := filepath.Join(c.dirs.tmp, "snapshots")
+	if filepath.Dir(dir) != at {
 		away := filepath.Join(at, filepath.Base(dir))
 		err := MkdirAll(at)
 		if err == nil {
@@ -43,7 +45,14 @@ func (c *Compactor) deleteSnapshot(dir string) error {
 		}
 	}
 	fault.Point("retain.snapshot")
-	return RemoveAll(dir)
+	if err := RemoveAll(dir); err != nil {
+		return err
+	}
+	err := os.Remove(at)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) {
+		return nil // it went where it was, or others wait to be tried again
+	}
+	return err
 }
 
 // rename is that of package os.
