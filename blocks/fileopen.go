@@ -80,6 +80,16 @@ func checkOurs(path string) error {
 	return err
 }
 
+// CheckVersion returns a *VersionError for a file of a newer format, and nil for
+// any other, whatever is wrong with it. It changes nothing.
+func CheckVersion(path string) error {
+	var newer *VersionError
+	if err := checkOurs(path); errors.As(err, &newer) {
+		return err
+	}
+	return nil
+}
+
 // checkHeader looks at what the first page says.
 func checkHeader(path string, mode fileMode) (err error) {
 	c, err := openFile(path, mode)

@@ -183,25 +183,64 @@ func (p *Parked) Put(ctx context.Context, cut uint64, invs []*task.Invocation) e
 		}
 		slices.SortFunc(order, func(a, b *task.Invocation) int { return a.Key().Compare(b.Key()) })
 		var data []byte
+		var err error
 		for _, v := range order {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			k := v.Key()
-			if err := p.deleteRow(ctx, c, s, k.Hash, k.ID); err != nil {
+			if data, err = p.putRow(ctx, c, s, v, data); err != nil {
 				return err
 			}
-			data = task.AppendBinary(data[:0], v)
-			if err := c.exec("INSERT INTO parked (at, hash, id, data) VALUES (?, ?, ?, ?)", k.At, flipHash(k.Hash), k.ID, data); err != nil {
-				return err
-			}
-			p.filter.Load().add(k.Hash)
-			s.rows++
-			s.added++
 		}
 		cuts, r := s.cuts.with(cutRange{cut, cut})
 		s.cuts = cuts
 		return storeCut(c, r)
+	})
+}
+
+// putRow stores one in place of the row that there is of its id. data is a
+// buffer, which it returns.
+func (p *Parked) putRow(ctx context.Context, c *conn, s *parkedState, v *task.Invocation, data []byte) ([]byte, error) {
+	k := v.Key()
+	if err := p.deleteRow(ctx, c, s, k.Hash, k.ID); err != nil {
+		return data, err
+	}
+	data = task.AppendBinary(data[:0], v)
+	if err := c.exec("INSERT INTO parked (at, hash, id, data) VALUES (?, ?, ?, ?)", k.At, flipHash(k.Hash), k.ID, data); err != nil {
+		return data, err
+	}
+	p.filter.Load().add(k.Hash)
+	s.rows++
+	s.added++
+	return data, nil
+}
+
+// TakeIn merges what another file has, rows and cuts, in one transaction. The
+// other file is as it was. Doing it twice is doing it once.
+func (p *Parked) TakeIn(ctx context.Context, other *Parked) error {
+	return p.change(ctx, func(c *conn, s *parkedState) error {
+		var data []byte
+		err := other.Scan(ctx, nil, true, func(v *task.Invocation) (bool, error) {
+			known, err := readParked(ctx, c, p.path, "WHERE hash = ? AND id = ?", flipHash(task.HashID(v.TaskID)), v.TaskID)
+			if err != nil {
+				return false, err
+			}
+			for i := range known {
+				v.Merge(&known[i])
+			}
+			data, err = p.putRow(ctx, c, s, v, data)
+			return true, err
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range other.state.Load().cuts {
+			s.cuts, r = s.cuts.with(r)
+			if err := storeCut(c, r); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

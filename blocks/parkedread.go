@@ -78,7 +78,10 @@ func (p *Parked) read(ctx context.Context, where string, args ...driver.Value) (
 		return nil, err
 	}
 	defer func() { p.conn <- c }()
-	var out []task.Invocation
+	return readParked(ctx, c, p.path, where, args...)
+}
+
+func readParked(ctx context.Context, c *conn, path, where string, args ...driver.Value) (out []task.Invocation, err error) {
 	err = c.each(ctx, 1, func(vals []driver.Value) error {
 		data, _ := vals[0].([]byte)
 		v, err := task.DecodeBinary(data)
@@ -89,7 +92,7 @@ func (p *Parked) read(ctx context.Context, where string, args ...driver.Value) (
 		return nil
 	}, "SELECT data FROM parked "+where, args...)
 	if err != nil {
-		return nil, openError(p.path, err)
+		return nil, openError(path, err)
 	}
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,9 @@ func Open(o Options) (c *Compactor, err error) {
 	}()
 	c.guard.seen = o.LastSeen
 	o.Catalog.IgnoreMoved()
+	if err := c.refuseNewerParked(); err != nil {
+		return c, err
+	}
 	for _, dir := range []string{c.dirs.live, c.dirs.days, c.dirs.tmp} {
 		if err := MkdirAll(dir); err != nil {
 			return c, err
@@ -245,6 +249,7 @@ func (c *Compactor) openLive() error {
 	if err != nil {
 		return err
 	}
+	parked := map[int]string{} // paths, by number
 	for _, e := range entries {
 		path := filepath.Join(c.dirs.live, e.Name())
 		switch {
@@ -261,9 +266,7 @@ func (c *Compactor) openLive() error {
 		}
 		if seq, ok := blocks.ParseParkedName(e.Name()); ok {
 			c.nextSeq = max(c.nextSeq, seq)
-			if err := c.openParked(path); err != nil {
-				c.leaveOut(path, err)
-			}
+			parked[seq] = path
 			continue
 		}
 		d, seq, ok := blocks.ParseLiveName(e.Name())
@@ -281,25 +284,66 @@ func (c *Compactor) openLive() error {
 			return err
 		}
 	}
-	if c.parked != nil || c.readOnly {
-		return nil
+	if err := c.openParked(parked); err != nil || c.parked != nil || c.readOnly {
+		return err
 	}
 	c.nextSeq++
 	c.parked, err = blocks.CreateParked(c.dirs.live, c.nextSeq)
 	return err
 }
 
-func (c *Compactor) openParked(path string) error {
-	if c.parked != nil {
-		return fmt.Errorf("there is another parked file, %s", filepath.Base(c.parked.Path()))
-	}
+// openParked opens the newest file of parked invocations. There is more than
+// one after a start that could not open the one there was: the newest takes in
+// what the others have.
+func (c *Compactor) openParked(paths map[int]string) error {
 	open := blocks.OpenParked
 	if c.readOnly {
 		open = blocks.OpenParkedReadOnly
 	}
-	p, err := open(path)
-	if err == nil {
-		c.parked = p
+	seqs := slices.Sorted(maps.Keys(paths))
+	slices.Reverse(seqs)
+	for _, seq := range seqs {
+		p, err := open(paths[seq])
+		switch {
+		case err != nil:
+			c.leaveOut(paths[seq], err)
+			continue
+		case c.parked == nil:
+			c.parked = p
+			continue
+		case c.readOnly && p.Rows() > 0:
+			c.leaveOut(p.Path(), fmt.Errorf("%d parked invocations are not shown: %s is newer, and takes them in when a daemon starts here", p.Rows(), c.parked.Name()))
+		case c.readOnly:
+		default:
+			err = c.parked.TakeIn(context.Background(), p)
+		}
+		closeErr := p.Close()
+		switch {
+		case c.readOnly || closeErr != nil:
+		case err != nil:
+			c.leaveOut(p.Path(), fmt.Errorf("%d parked invocations are not shown, taking them into %s: %w", p.Rows(), c.parked.Name(), err))
+		default:
+			level.Info(c.logger).Log("msg", "took in another file of parked invocations", "path", p.Path(), "rows", p.Rows())
+			if err := p.Remove(); err != nil { // it is taken in again at the next start
+				c.opts.Observer.Tried("open", err)
+			}
+		}
+		if closeErr != nil {
+			return closeErr
+		}
+	}
+	return nil
+}
+
+// refuseNewerParked ends a start in a directory whose parked invocations a newer
+// program wrote, before anything is changed: without them their later events
+// would become other rows of the same ids.
+func (c *Compactor) refuseNewerParked() error {
+	entries, err := readDir(c.dirs.live)
+	for _, e := range entries {
+		if _, ok := blocks.ParseParkedName(e.Name()); ok {
+			err = errors.Join(err, blocks.CheckVersion(filepath.Join(c.dirs.live, e.Name())))
+		}
 	}
 	return err
 }

@@ -96,6 +96,10 @@ func Open(o Options) (db *DB, err error) {
 	if db.lock, err = lockDir(o.Dir); err != nil {
 		return db, err
 	}
+	// Before anything is changed: opening the day files tidies up.
+	if err := wal.CheckVersion(db.logFS(), filepath.Join(o.Dir, "wal")); err != nil {
+		return db, fmt.Errorf("opening the log: %w", err)
+	}
 	if err := db.openFiles(); err != nil {
 		return db, err
 	}
@@ -176,11 +180,7 @@ func (db *DB) openHead() error {
 	if err != nil {
 		return &OptionsError{err}
 	}
-	fsys := o.walFS
-	if fsys == nil {
-		fsys = logFS
-	}
-	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{FS: fsys, SegmentBytes: o.walSegment, Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.logFailed,
+	db.wal, err = wal.Open(filepath.Join(o.Dir, "wal"), wal.Options{FS: db.logFS(), SegmentBytes: o.walSegment, Sync: policy, SyncInterval: o.WALSyncInterval, OnError: db.logFailed,
 		OnSync: func(took time.Duration) { db.metrics.fsync.Observe(took.Seconds()) }})
 	if err != nil {
 		return fmt.Errorf("opening the log: %w", err)
@@ -188,6 +188,13 @@ func (db *DB) openHead() error {
 	db.head = head.New(db.wal, db.headOptions())
 	db.thin.rate = o.DetailRate
 	return nil
+}
+
+func (db *DB) logFS() wal.FS {
+	if db.opts.walFS != nil {
+		return db.opts.walFS
+	}
+	return logFS
 }
 
 // release lets go of everything that was opened, in reverse order.

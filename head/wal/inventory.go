@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 )
@@ -68,6 +69,20 @@ func list(fsys FS, dir string) (inventory, error) {
 	slices.SortFunc(inv.segments, byNumber)
 	slices.SortFunc(inv.checkpoints, byNumber)
 	return inv, nil
+}
+
+// CheckVersion returns a *VersionError if a file of the log in dir, which need not be there, is of a
+// newer format; and an error if that cannot be told. It changes nothing: whoever opens other files
+// before the log asks first. A nil FS is the real one.
+func CheckVersion(fsys FS, dir string) error {
+	if fsys == nil {
+		fsys = osFS{}
+	}
+	_, err := list(fsys, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func readEntry(fsys FS, path string, n uint64, k kind) (entry, error) {
