@@ -110,7 +110,7 @@ type Observer struct {
 	Seal   func(rows int64, took time.Duration, reseal bool) // one day
 	Delete func(cause string)                                // one day or snapshot that is gone
 	// Tried is told what became of something that nobody waits for: "remove",
-	// "checksum", "filter", "clock", "open". A nil error says that it works (again).
+	// "checksum", "filter", "clock", "open", "retention-space". A nil error says that it works (again).
 	Tried func(operation string, err error)
 }
 

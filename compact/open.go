@@ -48,9 +48,7 @@ func Open(o Options) (c *Compactor, err error) {
 			return c, err
 		}
 	}
-	if err := c.sweepTmp(); err != nil {
-		return c, err
-	}
+	c.sweepTmp()
 	fault.Point("open.swept")
 	if err := c.openSealed(); err != nil {
 		return c, err
@@ -66,19 +64,23 @@ func Open(o Options) (c *Compactor, err error) {
 	return c, nil
 }
 
-// sweepTmp removes everything unfinished.
-func (c *Compactor) sweepTmp() error {
+// sweepTmp removes everything unfinished. What cannot be removed is in nobody's
+// way: it is told, and no reason not to start.
+func (c *Compactor) sweepTmp() {
 	entries, err := os.ReadDir(c.dirs.tmp)
-	if err != nil {
-		return err
-	}
+	errs := []error{err}
 	for _, e := range entries {
-		path := filepath.Join(c.dirs.tmp, e.Name())
-		if err := RemoveAll(path); err != nil {
-			return err
+		if e.Name() == "snapshots" {
+			continue // below: RetainSpace goes on with them
 		}
+		errs = append(errs, RemoveAll(filepath.Join(c.dirs.tmp, e.Name())))
 	}
-	return nil
+	if err := errors.Join(errs...); err != nil {
+		c.opts.Observer.Tried("open", fmt.Errorf("emptying tmp/: %w", err))
+	}
+	if err := c.sweepSnapshots(); err != nil {
+		c.opts.Observer.Tried("retention-space", fmt.Errorf("deleting the rest of a snapshot: %w", err))
+	}
 }
 
 // UnfinishedBackup lies in days/ while a backup that is made there is not whole.

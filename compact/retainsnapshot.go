@@ -2,11 +2,12 @@ package compact
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
+
+	"github.com/go-kit/log/level"
 
 	"daybook/tsdb/fault"
 )
@@ -48,11 +49,27 @@ func (c *Compactor) deleteSnapshot(dir string) error {
 	if err := RemoveAll(dir); err != nil {
 		return err
 	}
-	err := os.Remove(at)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) {
-		return nil // it went where it was, or others wait to be tried again
+	_ = os.Remove(at) // if it is the last one; else, or if this fails, there is another time
+	return nil
+}
+
+// sweepSnapshots deletes the snapshots whose deletion has begun.
+func (c *Compactor) sweepSnapshots() error {
+	var errs []error
+	for _, dir := range snapshotsIn(c.dirs.tmp) {
+		err := RemoveAll(dir)
+		errs = append(errs, err)
+		if err == nil {
+			cause := "disk-usage"
+			if c.opts.RetentionSize > 0 {
+				cause = "size"
+			}
+			c.opts.Observer.Delete(cause)
+			level.Info(c.logger).Log("msg", "deleted snapshot", "path", dir, "cause", "it was being deleted")
+		}
 	}
-	return err
+	_ = os.Remove(filepath.Join(c.dirs.tmp, "snapshots")) // as in deleteSnapshot
+	return errors.Join(errs...)
 }
 
 // rename is that of package os.

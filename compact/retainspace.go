@@ -3,6 +3,7 @@ package compact
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -29,7 +30,9 @@ const showWait = time.Minute
 // its limit and deleting can help. It needs no free disk. It returns how many
 // days and snapshots went.
 func (c *Compactor) RetainSpace(ctx context.Context, h Head) (int, error) {
-	if err := c.removeDoomed(ctx); c.expiring() {
+	swept := c.sweepSnapshots()
+	err := c.removeDoomed(ctx)
+	if err = errors.Join(swept, err); c.expiring() || swept != nil {
 		return 0, err // no other day goes for want of what this one would free
 	}
 	n, over, err := c.retainSize(ctx, h)

@@ -160,6 +160,21 @@ func TestFailEveryBackgroundTask(t *testing.T) {
 	if n := deleted(); n != 0 {
 		t.Fatalf("%v deletions are counted before any", n)
 	}
+
+	// What cannot be taken out of tmp/ does not keep a daemon from starting.
+	if err := os.WriteFile(filepath.Join(o.Dir, "tmp", "a build"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reg, failures = prometheus.NewRegistry(), 0
+	o.Metrics = reg
+	breaks(func(op, path string) bool { return op == "remove" && strings.HasPrefix(path, "tmp/") })
+	db = start(t, o)
+	there(true, "tmp/"+snapshot.Path, "tmp/a build")
+	ails(t, db, true, "not all could be put in order", "input/output error")
+	fails(db, "retention by size fails")
 	db.spaceRound(ctx)
 	there(false, "tmp/"+snapshot.Path)
 	if n := deleted(); n == 0 {

@@ -169,3 +169,21 @@ func TestTodayIsNeverDeleted(t *testing.T) {
 		t.Fatal("today is gone")
 	}
 }
+
+// What is left of a snapshot goes although there is room: it is deleted already.
+func TestRestOfASnapshotGoes(t *testing.T) {
+	o := testOptions(t.TempDir(), &testClock{at: noon})
+	o.DiskUsage, o.RetentionSize = 0, 0
+	db := start(t, o)
+	defer db.Close()
+	left := filepath.Join(o.Dir, "tmp", "snapshots", "20261123T120000Z")
+	if err := os.MkdirAll(filepath.Join(left, "days"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := db.compact.RetainSpace(context.Background(), db.cuttable()); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	if exists(filepath.Dir(left)) {
+		t.Error("it is still there")
+	}
+}
