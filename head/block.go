@@ -1,13 +1,16 @@
 package head
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/s2"
 
+	"daybook/head/wal"
 	"daybook/tsdb/task"
 )
 
@@ -161,6 +164,33 @@ func EmitAll(invs []*task.Invocation, emit func(rec []byte) error) error {
 }
 
 var errBlock = errors.New("not a block of log records")
+
+// understood calls fn for every record in a log record, and odd with what is
+// wrong with those that cannot be understood. If there is one it returns
+// wal.ErrNotUnderstood, in the end, so that the log keeps the file.
+func (u *unpacker) understood(b []byte, fn func(rec *record) error, odd func(error)) error {
+	var first error
+	pass := func(err error) {
+		odd(err)
+		first = cmp.Or(first, err)
+	}
+	err := u.each(b, func(b []byte) error {
+		rec, err := decodeRecord(b)
+		if err != nil {
+			pass(err)
+			return nil
+		}
+		return fn(&rec)
+	})
+	if errors.Is(err, errBlock) {
+		pass(err)
+		err = nil
+	}
+	if err == nil && first != nil {
+		err = fmt.Errorf("%w: %w", wal.ErrNotUnderstood, first)
+	}
+	return err
+}
 
 // unpacker takes blocks apart. Its buffer is used again.
 type unpacker struct{ buf []byte }

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"daybook/head/wal"
 	"daybook/tsdb/load"
 	"daybook/tsdb/task"
 )
@@ -150,7 +149,12 @@ func TestBlockNotUnderstood(t *testing.T) {
 	if err := h.log.Wait(h.log.Enqueue(good)); err != nil {
 		t.Fatal(err)
 	}
-	again := open(t, copyOf(t, dir), c, Options{})
+	bad := copyOf(t, dir)
+	found, err := VerifyLog(bad)
+	if err != nil || len(found) != 8 || !found[0].Damage || found[0].Offset == 0 || found[0].Length == 0 || found[0].Advice == "" {
+		t.Fatal(found, err)
+	}
+	again := open(t, bad, c, Options{})
 	var m, after runtime.MemStats
 	runtime.ReadMemStats(&m)
 	res, err := again.Replay(context.Background(), Replaying{Known: none})
@@ -162,6 +166,17 @@ func TestBlockNotUnderstood(t *testing.T) {
 	}
 	if n, _ := again.Size(); n != 6 || again.Get("before") == nil || again.Get("id4") == nil {
 		t.Fatalf("%d come back", n)
+	}
+	kept, err := os.ReadFile(found[0].File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Who understands it may come yet: the checkpoint that replaces it keeps it.
+	if err := again.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(found[0].File + ".damaged"); err != nil || !bytes.Equal(got, kept) {
+		t.Error(len(got), err)
 	}
 	read, err := ReadLog(dir, Options{Now: c.now}, none)
 	if n, _ := read.Size(); err != nil || n != 6 {
@@ -211,7 +226,7 @@ func TestVersion1(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if found, err := wal.Verify(old); err != nil || len(found) > 0 {
+	if found, err := VerifyLog(old); err != nil || len(found) > 0 {
 		t.Fatal(found, err)
 	}
 	again := open(t, old, c, Options{})

@@ -2,7 +2,6 @@ package head
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"daybook/head/wal"
@@ -12,28 +11,29 @@ import (
 // ReadLog builds a head from a log directory that a daemon may be writing,
 // without changing anything and without caps. Its entries are unresolved. It
 // is for reading only: it has no log. Records that cannot be understood are
-// passed over; verify reports them.
+// passed over; VerifyLog reports them.
 func ReadLog(dir string, o Options, known func(cut uint64, day task.Day) bool) (*Head, error) {
 	o.MaxRecords, o.MaxBytes = 1<<62, 1<<62
 	h := New(nil, o)
 	var u unpacker
 	_, err := wal.Read(dir, h.reset, func(b []byte) error {
-		err := u.each(b, func(b []byte) error {
-			rec, err := decodeRecord(b)
-			if err != nil {
-				return nil
-			}
-			return h.replayRecord(context.Background(), &rec, Replaying{Known: known})
-		})
-		if errors.Is(err, errBlock) {
-			return nil
-		}
-		return err
+		return u.understood(b, func(rec *record) error {
+			return h.replayRecord(context.Background(), rec, Replaying{Known: known})
+		}, func(error) {})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the log: %w", err)
 	}
 	return h, nil
+}
+
+// VerifyLog is wal.Verify, which reports also records that Replay would not
+// understand.
+func VerifyLog(dir string) ([]wal.Finding, error) {
+	var u unpacker
+	return wal.Verify(dir, func(b []byte) error {
+		return u.understood(b, func(*record) error { return nil }, func(error) {})
+	})
 }
 
 // SeeCuts makes sure that no cut gets an id that is in a log, as CutSeen does. A

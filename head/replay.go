@@ -26,7 +26,7 @@ type Replaying struct {
 type Replayed struct {
 	Log     wal.ReplayStats
 	Records int64
-	Damaged []error // records that could not be understood
+	Damaged []error // records that could not be understood; their frames are among Log.Corruptions
 }
 
 // maxDamagedListed bounds what is reported of undecodable records.
@@ -44,20 +44,10 @@ func (h *Head) Replay(ctx context.Context, r Replaying) (Replayed, error) {
 	}
 	var u unpacker
 	stats, err := h.log.Replay(ctx, func(b []byte) error {
-		err := u.each(b, func(b []byte) error {
-			rec, err := decodeRecord(b)
-			if err != nil {
-				damaged(err)
-				return nil
-			}
+		return u.understood(b, func(rec *record) error {
 			out.Records++
-			return h.replayRecord(ctx, &rec, r)
-		})
-		if errors.Is(err, errBlock) {
-			damaged(err)
-			return nil
-		}
-		return err
+			return h.replayRecord(ctx, rec, r)
+		}, damaged)
 	}, r.Progress)
 	out.Log = stats
 	if err != nil {

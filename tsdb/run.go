@@ -90,9 +90,6 @@ func (db *DB) replay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, err := range res.Damaged {
-		level.Error(db.logger).Log("msg", "a log record is not understood", "err", err)
-	}
 	for _, c := range res.Log.Corruptions {
 		level.Error(db.logger).Log("msg", "the log is damaged; what is intact was replayed", "err", c)
 	}
@@ -119,7 +116,7 @@ func (db *DB) replay(ctx context.Context) error {
 
 // damageOf is what a replay could not read; nil if it read everything.
 func damageOf(res head.Replayed) error {
-	errs := res.Damaged
+	var errs []error
 	for _, c := range res.Log.Corruptions {
 		errs = append(errs, c)
 	}

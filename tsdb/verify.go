@@ -10,7 +10,7 @@ import (
 
 	"daybook/blocks"
 	"daybook/compact"
-	"daybook/head/wal"
+	"daybook/head"
 	"daybook/tsdb/task"
 )
 
@@ -220,7 +220,7 @@ func (db *DB) verifyOnce(ctx context.Context, report func(Finding)) error {
 
 func (db *DB) verifyLog(report func(Finding)) error {
 	dir := filepath.Join(db.opts.Dir, "wal")
-	found, err := wal.Verify(dir)
+	found, err := head.VerifyLog(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // a directory of day files
 	}

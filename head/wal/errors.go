@@ -13,6 +13,10 @@ var (
 	ErrNotReplayed = errors.New("wal: log is not replayed yet")
 	// ErrReplayed is returned by a second Replay of the same Log.
 	ErrReplayed = errors.New("wal: log is replayed already")
+	// ErrNotUnderstood is what the callers of Replay, Read and Verify return, wrapped, for a record
+	// that is whole and means nothing to them. It ends nothing: the record is passed over and is
+	// a finding, and its file is a damaged one, which is kept.
+	ErrNotUnderstood = errors.New("a record that is not understood, of a newer daybook perhaps")
 	// ErrTooLarge is returned for a record of more than MaxRecordBytes.
 	ErrTooLarge = errors.New("wal: record is too large")
 )

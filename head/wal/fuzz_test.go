@@ -94,7 +94,7 @@ func FuzzReplay(f *testing.F) {
 		if _, second := replay(); !slices.Equal(append(first, "new"), second) {
 			t.Fatalf("%q, then %q", first, second)
 		}
-		if _, err := verify(fsys, testDir); err != nil {
+		if _, err := verify(fsys, testDir, func([]byte) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -3,6 +3,7 @@ package wal
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path/filepath"
 )
@@ -18,8 +19,9 @@ type loader struct {
 
 	stats ReplayStats
 	last  lastSegment
-	total int64 // bytes to read
-	told  int64 // offset in the current file when progress was last called
+	total int64  // bytes to read
+	path  string // of the current file
+	told  int64  // offset in the current file when progress was last called
 }
 
 // lastSegment is what the writer must know about where the log ends.
@@ -30,7 +32,7 @@ type lastSegment struct {
 }
 
 // load calls fn for every record of the log: see the package comment for the order and for what
-// happens on damage. It returns the first error of fn, of ctx and of reading.
+// happens on damage. It returns the first error of fn that is not ErrNotUnderstood, of ctx and of reading.
 func (l *loader) load() error {
 	l.stats.Unknown = l.inv.unknown
 	base, salvage, err := l.choose()
@@ -231,6 +233,7 @@ func (l *loader) open(e entry, limit int64, checkpoint bool, fn func(s *scanner)
 		return fmt.Errorf("wal: opening: %w", err)
 	}
 	defer f.Close()
+	l.path = e.path
 	if err := fn(&scanner{r: f, limit: limit, salt: e.header.salt, checkpoint: checkpoint}); err != nil {
 		return fmt.Errorf("wal: reading %s: %w", e.path, err)
 	}
@@ -248,5 +251,10 @@ func (l *loader) record(f frame) error {
 			l.progress(min(l.stats.Bytes+f.off, l.total), l.total)
 		}
 	}
-	return l.fn(f.payload)
+	err := l.fn(f.payload)
+	if errors.Is(err, ErrNotUnderstood) {
+		l.stats.notUnderstood(l.path, f, err)
+		return nil
+	}
+	return err
 }

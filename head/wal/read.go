@@ -54,8 +54,11 @@ func readOnce(fsys FS, dir string, fn func(rec []byte) error) (st ReplayStats, m
 	inv, err := list(fsys, dir)
 	if err == nil {
 		l := &loader{ctx: context.Background(), fs: fsys, dir: dir, inv: inv, fn: func(rec []byte) error {
-			fnErr = fn(rec)
-			return fnErr
+			err := fn(rec)
+			if fnErr = err; errors.Is(err, ErrNotUnderstood) {
+				fnErr = nil // it ends nothing
+			}
+			return err
 		}}
 		err = l.load()
 		st = l.stats

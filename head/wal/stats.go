@@ -1,5 +1,7 @@
 package wal
 
+import "slices"
+
 // ReplayStats says what Replay or Read found and did.
 type ReplayStats struct {
 	Checkpoint        uint64 // number of the complete checkpoint that was used; 0 if none
@@ -17,6 +19,10 @@ type ReplayStats struct {
 	// AbandonedBytes belong to batches that were refused while the log was running.
 	AbandonedBytes int64
 
+	// NotUnderstood is how many records fn returned ErrNotUnderstood for. Of many, only some
+	// are among Corruptions.
+	NotUnderstood int64
+
 	// Corruptions are all other bytes that could not be read, and missing files, in the order
 	// of the log.
 	Corruptions []*CorruptionError
@@ -27,14 +33,22 @@ type ReplayStats struct {
 	Unknown []string
 }
 
+// maxNotUnderstood bounds the findings about records that are not understood.
+const maxNotUnderstood = 100
+
+// notUnderstood notes a record; the file is among Damaged however many there are.
+func (s *ReplayStats) notUnderstood(path string, f frame, err error) {
+	if s.NotUnderstood++; s.NotUnderstood > maxNotUnderstood && slices.Contains(s.Damaged, path) {
+		return
+	}
+	s.corrupt(path, f.off, f.end()-f.off, err.Error())
+}
+
 func (s *ReplayStats) corrupt(path string, offset, length int64, reason string) {
 	s.missing(path, offset, length, reason)
-	for _, d := range s.Damaged {
-		if d == path {
-			return
-		}
+	if !slices.Contains(s.Damaged, path) {
+		s.Damaged = append(s.Damaged, path)
 	}
-	s.Damaged = append(s.Damaged, path)
 }
 
 func (s *ReplayStats) missing(path string, offset, length int64, reason string) {

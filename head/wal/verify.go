@@ -38,16 +38,19 @@ const (
 // Verify checks every frame of every file in dir, also of those that a replay would not read, and
 // changes nothing. An error is returned when reading does not work or a file has a newer format;
 // findings are no error. The writer should be stopped, or files may seem to be missing.
-func Verify(dir string) ([]Finding, error) {
-	return verify(osFS{}, dir)
+//
+// fn is given the records that a replay would read. Those for which it returns ErrNotUnderstood are
+// findings.
+func Verify(dir string, fn func(rec []byte) error) ([]Finding, error) {
+	return verify(osFS{}, dir, fn)
 }
 
-func verify(fsys FS, dir string) ([]Finding, error) {
+func verify(fsys FS, dir string, fn func(rec []byte) error) ([]Finding, error) {
 	inv, err := list(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{ctx: context.Background(), fs: fsys, dir: dir, inv: inv, fn: func([]byte) error { return nil }}
+	l := &loader{ctx: context.Background(), fs: fsys, dir: dir, inv: inv, fn: fn}
 	if err := l.load(); err != nil {
 		return nil, err
 	}
@@ -64,6 +67,9 @@ func verify(fsys FS, dir string) ([]Finding, error) {
 	if l.stats.TornBytes > 0 {
 		found = append(found, Finding{File: l.last.path, Offset: l.last.end, Length: l.stats.TornBytes,
 			Reason: "torn end, from a batch that was not acknowledged", Advice: "the next start cuts it off"})
+	}
+	if n := l.stats.NotUnderstood - maxNotUnderstood; n > 0 {
+		found = append(found, Finding{File: dir, Reason: fmt.Sprintf("%d more records that are not understood", n), Damage: true, Advice: adviceDamage})
 	}
 	old, err := l.obsolete()
 	if err != nil {

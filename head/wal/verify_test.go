@@ -8,7 +8,7 @@ import (
 func TestVerify(t *testing.T) {
 	fsys, _ := plain(t, true)
 	report := func() string {
-		found, err := verify(fsys, testDir)
+		found, err := verify(fsys, testDir, func([]byte) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
