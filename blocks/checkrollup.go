@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -67,13 +68,16 @@ func (k *rollupCheck) run(ctx context.Context) error {
 	if k.names.bad {
 		return nil
 	}
+	if !k.sealed {
+		var err error
+		if k.to, err = loadHours(ctx, k.c, "main"); err != nil {
+			return err
+		}
+	}
 	if err := k.shape(ctx); err != nil {
 		return err
 	}
 	names, err := k.stored(ctx)
-	if err == nil && !k.sealed {
-		k.to, err = loadHours(ctx, k.c, "main")
-	}
 	if err != nil {
 		return err
 	}
@@ -134,6 +138,9 @@ func (k *rollupCheck) shape(ctx context.Context) error {
 		int64(w[0]), int64(w[1]), k.day.Start(), k.day.End(), most, int64(maxRollupNames))
 	if err == nil && vals[0] != int64(0) {
 		err = k.add("%v rollups are of no bucket that the file should have", vals[0])
+	}
+	if err == nil && !k.sealed && k.to != math.MaxInt64 && (k.to < k.day.Start() || k.to > k.day.End()) {
+		err = k.add("its hours are said to be complete up to a time that is not of the day")
 	}
 	return err
 }
@@ -207,21 +214,17 @@ func (k *rollupCheck) compare(ctx context.Context, name int64, rows of) error {
 }
 
 // addPending completes the hours of a live file with the minutes that are pending.
+// One that is damaged is found by itself, and is missing from its hour.
 func (k *rollupCheck) addPending(part map[rollupKey][]byte, places map[rollupKey]bool) {
-	for key, minute := range maps.Clone(part) {
+	for _, key := range slices.SortedFunc(maps.Keys(part), rollupKey.compare) {
 		if key.width != rollup.Minute || key.start < k.to {
 			continue
 		}
 		hour := hourOf(key)
 		places[hour] = true
 		var sum rollup.Rollup
-		for _, data := range [][]byte{part[hour], minute} {
-			if data == nil {
-				continue
-			}
-			if err := k.dec.Merge(&sum, data); err != nil {
-				return // the comparison says so
-			}
+		if k.dec.Merge(&sum, part[key]) != nil || part[hour] != nil && k.dec.Merge(&sum, part[hour]) != nil {
+			continue
 		}
 		part[hour] = sum.AppendBinary(nil)
 	}

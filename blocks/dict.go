@@ -3,6 +3,7 @@ package blocks
 import (
 	"context"
 	"database/sql/driver"
+	"strings"
 
 	"daybook/tsdb/task"
 )
@@ -32,6 +33,7 @@ func (d *dict) id(c *conn, name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	name = strings.Clone(name) // it may be a part of a whole record
 	d.ids[name] = id
 	d.added = append(d.added, name)
 	return id, nil

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql/driver"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -19,8 +18,7 @@ import (
 // maxRollupNames, 0 for all names beyond.
 const (
 	rollupColumns = "width INTEGER, name INTEGER, start INTEGER, gone INTEGER, data BLOB NOT NULL"
-	// A cut changes the present minutes and hours of all names: in a live file they
-	// stand together.
+	// A cut adds minutes of all names: in a live file they stand together.
 	liveRollups = "CREATE TABLE rollup (" + rollupColumns + ",\n  PRIMARY KEY (width, start, name, gone)) STRICT, WITHOUT ROWID;\n"
 	// In a sealed file most are longer than the 1002 bytes that a page of an index
 	// keeps of a row: seven bytes for each of a million invocations were empty.
@@ -54,6 +52,7 @@ type tally struct {
 	groups workerGroups[int64]          // by id in the file's dictionary
 
 	gather rollup.Gather
+	sum    rollup.Sum
 	group  []int32 // by row: the place of its worker's group
 	last   []int32 // by name id: one more than the number of its last row of the minute
 	before []int32 // by row: the same of the row of that name before it
@@ -67,6 +66,7 @@ var liveWidths = [2]rollup.Width{rollup.Minute, rollup.Hour}
 // true if the transaction, which numbered some of them, took place.
 func (t *tally) reset(done bool) {
 	t.gone = map[rollupKey]*rollup.Rollup{}
+	t.gather.Forget()
 	if t.groups.forget(); !done {
 		t.groups = workerGroups[int64]{}
 	}
@@ -127,9 +127,7 @@ func rollupAt[K comparable](m map[K]*rollup.Rollup, k K) *rollup.Rollup {
 }
 
 // store merges the rollups of the rows of a cut, and of those that leave, into the
-// table: minutes, and the hours they are in as far as those are complete. There is
-// no hour that is completed beyond the minute that half of the rows have reached,
-// whatever time a wrong clock tells.
+// table: minutes, and the hours they are in as far as those are complete.
 func (t *tally) store(ctx context.Context, c *conn, rows []placed, firstWaits bool, hours hoursState) (hoursState, error) {
 	if len(rows) == 0 && len(t.gone) == 0 {
 		return hours, nil
@@ -166,10 +164,10 @@ func (t *tally) store(ctx context.Context, c *conn, rows []placed, firstWaits bo
 			return hours, err
 		}
 	}
-	if err := write.flush(c); err != nil || len(rows) == 0 {
+	if err := write.flush(c); err != nil {
 		return hours, err
 	}
-	return hours.complete(ctx, c, added, rollup.Minute.Start(rows[len(rows)/2].at.At))
+	return hours.complete(ctx, c, &t.sum, added)
 }
 
 // rollupWriter writes many rollups. None of them may have the place of another.
@@ -186,7 +184,8 @@ func newRollupWriter(c *conn) *rollupWriter {
 }
 
 // merge adds r to the rollup that is stored, if there is one: there are none after
-// newest. As cuts are in time order most minutes are new.
+// newest. As cuts are in time order most minutes are new. One that is damaged stays
+// so, and is found by who reads it, until the day is sealed: rows do not wait for it.
 func (w *rollupWriter) merge(ctx context.Context, k rollupKey, r *rollup.Rollup, newest int64) error {
 	if k.start <= newest {
 		data, err := loadRollup(ctx, w.c, k)
@@ -194,8 +193,8 @@ func (w *rollupWriter) merge(ctx context.Context, k rollupKey, r *rollup.Rollup,
 			return err
 		}
 		if data != nil {
-			if err := w.dec.Decode(&w.stored, data); err != nil {
-				return fmt.Errorf("a stored rollup: %w", err)
+			if w.dec.Decode(&w.stored, data) != nil {
+				return nil
 			}
 			w.stored.Merge(r) // the greater one has most of the names and bins: half the time of the other way round
 			r = &w.stored
@@ -250,7 +249,7 @@ type sealTally struct {
 	groups  workerGroups[string]
 }
 
-// maxGathered is how many rows are counted together at most: 50 bytes each.
+// maxGathered is how many rows are counted together at most: some 50 bytes each.
 const maxGathered = 1 << 16
 
 func (t *sealTally) add(c *conn, v *task.Invocation, name int64) error {
@@ -287,7 +286,7 @@ func (t *sealTally) settle() {
 			rollupAt(t.hours, name).Merge(r)
 		}
 	}
-	t.rows = 0
+	t.gathers, t.rows = nil, 0 // each keeps room for as many rows as it had
 	t.groups.forget()
 }
 

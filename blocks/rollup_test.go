@@ -238,9 +238,9 @@ func TestRollupsOfManyNames(t *testing.T) {
 	}
 }
 
-// What a writer remembers of the newest hour is what is stored, also after cuts
-// that failed, after late rows, and when the file was opened again.
-func TestHoursAreRemembered(t *testing.T) {
+// Rollups are those of the rows after cuts that failed anywhere and were done then,
+// after late rows, and when the file was opened again.
+func TestRollupsAfterBrokenOffCuts(t *testing.T) {
 	ctx := context.Background()
 	l, err := CreateLive(t.TempDir(), testDay, 1)
 	if err != nil {

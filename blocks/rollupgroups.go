@@ -3,6 +3,7 @@ package blocks
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"daybook/tsdb/task"
 )
@@ -33,7 +34,7 @@ func (g *workerGroups[K]) of(worker K, v *task.Invocation) int32 {
 			g.byWorker, g.byName = map[K]int32{}, map[string]int32{}
 		}
 		i = int32(len(g.byName))
-		g.byName[group] = i
+		g.byName[strings.Clone(group)] = i // it is a part of a whole record
 	}
 	g.byWorker[worker] = i
 	return i

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -18,7 +19,9 @@ import (
 // bytes. The minutes from there on are pending: who reads hours adds them.
 
 // maxPending is how many rollups of minutes may be pending: reading one takes 2 µs.
-// Of small cuts it is less, so that what readers add stays in proportion.
+// Of small cuts it is less, so that what readers add stays in proportion. The
+// newest quarter of that stays pending: cuts to come have more of these minutes,
+// and an event of a clock that is ahead does not make all others late.
 const maxPending, pendingCuts = 4096, 8
 
 // hoursState is how far the hours of a live file go. It does not change.
@@ -65,13 +68,48 @@ func hourOf(minute rollupKey) rollupKey {
 	return minute
 }
 
-// complete adds pending minutes to their hours if there are too many, those before
-// the minute upTo. added is how many rollups the cut had.
-func (s hoursState) complete(ctx context.Context, c *conn, added int, upTo int64) (hoursState, error) {
-	if !s.kept || s.pending <= int64(min(maxPending, pendingCuts*added)) || upTo <= s.to {
+// complete adds the oldest pending minutes to their hours if there are too many.
+// added is how many rollups the cut had. What is damaged stays as it is, for verify
+// to find: it is no reason to keep rows out.
+func (s hoursState) complete(ctx context.Context, c *conn, sum *rollup.Sum, added int) (hoursState, error) {
+	limit := int64(min(maxPending, pendingCuts*added))
+	if !s.kept || s.pending <= limit {
 		return s, nil
 	}
-	minutes := map[rollupKey][][]byte{} // encoded, by their hour
+	var vals [1]driver.Value
+	if _, err := c.queryRow(ctx, vals[:], "SELECT start FROM rollup WHERE width = ? AND start >= ? ORDER BY start DESC LIMIT 1 OFFSET ?",
+		int64(rollup.Minute), s.to, limit/4); err != nil {
+		return s, err
+	}
+	if upTo, ok := vals[0].(int64); ok && upTo > s.to {
+		hours, err := pendingHours(ctx, c, sum, s.to, upTo)
+		switch {
+		case errors.Is(err, rollup.ErrDamaged) || errors.Is(err, errRow):
+			s.pending = 0 // tried again when there are as many more
+			return s, nil
+		case err != nil:
+			return s, err
+		}
+		write := newRollupWriter(c)
+		for _, k := range slices.SortedFunc(maps.Keys(hours), rollupKey.compare) {
+			if err := write.add(k, func(dst []byte) []byte { return append(dst, hours[k]...) }); err != nil {
+				return s, err
+			}
+		}
+		if err := errors.Join(write.flush(c), setMeta(c, metaHoursTo, upTo)); err != nil {
+			return s, err
+		}
+		s.to = upTo
+	}
+	var err error
+	s.pending, err = pendingFrom(ctx, c, s.to)
+	return s, err
+}
+
+// pendingHours are the hours that have minutes in a range, with these added,
+// encoded.
+func pendingHours(ctx context.Context, c *conn, sum *rollup.Sum, from, to int64) (map[rollupKey][]byte, error) {
+	minutes := map[rollupKey][][]byte{} // by their hour
 	if err := c.each(ctx, 4, func(vals []driver.Value) error {
 		k, data, err := storedRollup(vals)
 		if err == nil {
@@ -79,36 +117,27 @@ func (s hoursState) complete(ctx context.Context, c *conn, added int, upTo int64
 			minutes[k] = append(minutes[k], bytes.Clone(data))
 		}
 		return err
-	}, "SELECT start, name, gone, data FROM rollup WHERE width = ? AND start >= ? AND start < ?", int64(rollup.Minute), s.to, upTo); err != nil {
-		return s, err
+	}, "SELECT start, name, gone, data FROM rollup WHERE width = ? AND start >= ? AND start < ?", int64(rollup.Minute), from, to); err != nil {
+		return nil, err
 	}
-	var sum rollup.Sum
-	write := newRollupWriter(c)
-	for _, k := range slices.SortedFunc(maps.Keys(minutes), rollupKey.compare) {
+	hours := make(map[rollupKey][]byte, len(minutes))
+	for k, parts := range minutes {
 		hour, err := loadRollup(ctx, c, k)
 		if err != nil {
-			return s, err
+			return nil, err
 		}
 		if hour != nil {
-			minutes[k] = append(minutes[k], hour)
+			parts = append(parts, hour)
 		}
-		for _, data := range minutes[k] {
+		for _, data := range parts {
 			if err := sum.AddBinary(data); err != nil {
-				return s, fmt.Errorf("a stored rollup: %w", err)
+				*sum = rollup.Sum{}
+				return nil, err
 			}
 		}
-		if err := write.add(k, sum.Take); err != nil {
-			return s, err
-		}
+		hours[k] = sum.Take(nil)
 	}
-	if err := write.flush(c); err != nil {
-		return s, err
-	}
-	pending, err := pendingFrom(ctx, c, upTo)
-	if err != nil {
-		return s, err
-	}
-	return hoursState{to: upTo, pending: pending, kept: true}, setMeta(c, metaHoursTo, upTo)
+	return hours, nil
 }
 
 // storedRollup is a row (start, name, gone, data) of a minute.

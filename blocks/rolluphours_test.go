@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -63,7 +64,7 @@ func testHours(t *testing.T, r *rand.Rand) {
 	l := sh.live(testDay, nil, nil, nil)
 	ctx := context.Background()
 	now, clock := map[string]task.Invocation{}, testDay.Start()
-	moved, last := 0, int64(0)
+	moved, last, looks := 0, int64(0), 20
 	for cut := uint64(2); cut < 60; cut++ {
 		b := Batch{Cut: cut}
 		for i := range 1 + r.IntN(40) {
@@ -72,19 +73,24 @@ func testHours(t *testing.T, r *rand.Rand) {
 				at = testDay.Start() + r.Int64N(86_400_000_000)
 			}
 			v := randomRow(r, fmt.Sprintf("%d-%d", cut, i), at)
+			if r.IntN(2) == 0 {
+				v.Worker = fmt.Sprint("celery@host", r.IntN(1000)) // new ones, also in cuts that fail
+			}
 			b.Put = append(b.Put, Put{Inv: &v})
 		}
 		clock = min(clock+r.Int64N(3_000_000_000), testDay.End()-600_000_001)
 		for id := range now {
-			if r.IntN(40) == 0 {
+			if cut%2 == 0 && r.IntN(30) == 0 {
 				b.Delete = append(b.Delete, id)
 			}
 		}
-		failing, stop := context.WithCancel(ctx)
-		if r.IntN(6) == 0 {
-			stop()
+		breaking := &endingContext{ctx, math.MaxInt}
+		if r.IntN(3) == 0 { // anywhere, also in the rollups; what comes next is another batch
+			breaking.left = r.IntN(2 * looks)
 		}
-		if err := l.Apply(failing, b); err == nil {
+		had := breaking.left
+		if err := l.Apply(breaking, b); err == nil {
+			looks = max(looks, had-breaking.left)
 			for _, p := range b.Put {
 				now[p.Inv.TaskID] = *p.Inv
 			}
@@ -94,7 +100,6 @@ func testHours(t *testing.T, r *rand.Rand) {
 		} else if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		stop()
 		if r.IntN(10) == 0 {
 			closeAll(t, l)
 			var err error
@@ -138,5 +143,97 @@ func testHours(t *testing.T, r *rand.Rand) {
 	requireSound(t, l.Path())
 	if moved < 5 {
 		t.Errorf("hours were completed %d times", moved)
+	}
+}
+
+// What is pending is bounded, whatever comes: rows over a whole day, and batches in
+// which rows only leave.
+func TestPendingIsBounded(t *testing.T) {
+	t.Parallel()
+	sh := newShelf(t)
+	l := sh.live(testDay, nil, nil, nil)
+	var ids []string
+	apply := func(b Batch) {
+		t.Helper()
+		if err := l.Apply(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+		n, err := countRollups(l.Path(), l.state.Load().hours.to)
+		if err != nil || n > maxPending+2000 {
+			t.Fatalf("%d pending: %v", n, err)
+		}
+	}
+	for cut := range uint64(10) {
+		b := Batch{Cut: cut + 2}
+		for i := range 1500 {
+			at := testDay.Start() + (int64(i)*97+int64(cut)*7)%1440*60_000_000
+			v := rowAt(fmt.Sprintf("%d-%d", cut, i), fmt.Sprint("task", i%10), at, task.StateSuccess)
+			b.Put, ids = append(b.Put, Put{Inv: &v}), append(ids, v.TaskID)
+		}
+		apply(b)
+	}
+	for cut := range uint64(10) {
+		apply(Batch{Cut: cut + 20, Delete: ids[1500*cut : 1500*(cut+1)]})
+	}
+	requireSound(t, l.Path())
+}
+
+func countRollups(path string, from int64) (n int64, err error) {
+	c, err := openFile(path, modeRead)
+	if err != nil {
+		return 0, err
+	}
+	n, err = pendingFrom(context.Background(), c, from)
+	return n, errors.Join(err, c.close())
+}
+
+// A rollup that is damaged keeps no rows out: it is found, and sealing the day
+// makes it again.
+func TestDamagedRollupsStopNothing(t *testing.T) {
+	t.Parallel()
+	sh := newShelf(t)
+	rows := loadRows(5, 3000)
+	l := sh.live(testDay, rows[:2000], nil, nil)
+	path := l.Path()
+	closeAll(t, l)
+	damage(t, path, "UPDATE rollup SET data = x'0907' WHERE start / 60000000 % 3 = 0")
+	var err error
+	if l, err = OpenLive(path); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { closeAll(t, l) }()
+	for i := 2000; i < 3000; i += 100 {
+		b := Batch{Cut: uint64(5000 + i)}
+		for j := i; j < i+100; j++ {
+			b.Put = append(b.Put, Put{Inv: &rows[j]})
+		}
+		if err := l.Apply(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found := problems(t, path); len(found) == 0 || l.Rows() != 3000 {
+		t.Errorf("%d rows, findings: %+v", l.Rows(), found)
+	}
+	requireSound(t, sh.seal(l, 1).Path())
+}
+
+// hours_to says which minutes hours lack: any other value is found.
+func TestCheckFindsWrongHoursTo(t *testing.T) {
+	t.Parallel()
+	for _, to := range []string{"value + 3600000000", "value - 3600000000", "value + 1", "'noon'", "value - 864000000000"} {
+		t.Run(to, func(t *testing.T) {
+			t.Parallel()
+			sh := newShelf(t)
+			l := sh.live(testDay, loadRows(8, 2000), nil, nil)
+			path := l.Path()
+			if at := l.state.Load().hours.to; at < testDay.Start()+3_600_000_000 || at > testDay.End()-7_200_000_000 {
+				t.Fatal(at)
+			}
+			closeAll(t, l)
+			damage(t, path, "UPDATE meta SET value = "+to+" WHERE key = 'hours_to'")
+			if found := problems(t, path); len(found) == 0 {
+				t.Error("not found")
+			}
+		})
 	}
 }

@@ -147,6 +147,9 @@ func randomRow(r *rand.Rand, id string, at int64) task.Invocation {
 		return ""
 	}
 	name, worker, queue := pick("app.task", 25), pick("celery@shop-w-", 4), pick("q", 3)
+	if r.IntN(40) == 0 {
+		worker = "celery@" // of no group
+	}
 	root := []string{"", id, "root-1", "00000000-0000-4000-8000-00000000000a"}[r.IntN(4)]
 	v := task.Invocation{}
 	add := func(s task.State, at int64, attempt int32) {

@@ -96,7 +96,7 @@ func (m *model) append() {
 			at = now - m.r.Int64N(5_000_000)
 		}
 		e := task.Event{TaskID: fmt.Sprint("task-", m.r.IntN(40)), State: task.States[m.r.IntN(len(task.States))], At: at,
-			Worker: oneOf(m.r, "celery@host-0", "celery@host-1", "celery@other"), TaskName: fmt.Sprint("name", m.r.IntN(3)), Retries: oneOf(m.r, task.RetriesUnknown, task.RetriesUnknown, 0, 2),
+			Worker: oneOf(m.r, "celery@host-0", "celery@host-1", "celery@other", "celery@"), TaskName: fmt.Sprint("name", m.r.IntN(3)), Retries: oneOf(m.r, task.RetriesUnknown, task.RetriesUnknown, 0, 2),
 			Args: strings.Repeat("x", m.r.IntN(50)), Result: "r", ExceptionType: oneOf(m.r, "E", "F"), Queue: oneOf(m.r, "", "q", "slow"), RootID: oneOf(m.r, "", "r"),
 			ETA: oneOf(m.r, 0, 0, at-m.r.Int64N(60_000_000)), HasRuntime: m.r.IntN(4) > 0, Runtime: m.r.Int64N(1 << (1 + m.r.IntN(30)))}
 		recs[i] = Record{Invocation: e.Invocation()}

@@ -148,20 +148,18 @@ func crashRandom(t *testing.T, seed uint64, kills *tally) {
 	began := time.Now()
 	for n := 0; n < *crashKills || time.Since(began) < *crashFor; n++ {
 		c.randomRound()
-		if n%12 == 11 {
-			c.verify()
-			if len(c.record().tasks) > crashTasks {
-				c.fresh()
-			}
-		}
 		if n%10 == 9 {
 			c.backup(c.onto, anyMoment(c.r))
 		}
 		if n%40 == 39 {
 			c.complete(c.onto, true)
 		}
-		if c.keep < 5 {
+		old := c.keep < 5
+		if n%12 == 11 || old {
 			c.verify()
+			old = old || len(c.record().tasks) > crashTasks
+		}
+		if old {
 			c.fresh()
 		}
 	}

@@ -53,10 +53,15 @@ func (g *Gather) Take(ranks []int32, groups []string) *Rollup {
 	p.Queues.set(g.queues)
 	p.Exceptions.set(g.exceptions)
 	g.counts = Counts{}
+	clear(g.queues) // names may be parts of whole records
+	clear(g.exceptions)
 	g.runtimes, g.waits = g.runtimes[:0], g.waits[:0]
 	g.workers, g.queues, g.exceptions = g.workers[:0], g.queues[:0], g.exceptions[:0]
 	return p
 }
+
+// Forget lets go of the names of what was taken last.
+func (g *Gather) Forget() { g.part.Reset() }
 
 // set makes s the sketch of some durations, none of them negative, which it sorts.
 func (s *Sketch) set(us []int64) {
@@ -96,6 +101,9 @@ func (t *Top) setRanked(ranks []int32, names []string) {
 	t.reset()
 	slices.Sort(ranks)
 	for i, rank := range ranks {
+		if names[rank] == "" {
+			continue // "celery@" is of no group
+		}
 		if i == 0 || rank != ranks[i-1] {
 			t.entries = append(t.entries, entry{name: names[rank]})
 			t.text += len(names[rank])

@@ -35,6 +35,9 @@ func randomInvocations(r *rand.Rand, n, names int) []task.Invocation {
 		}
 		if r.IntN(9) > 0 {
 			v.Worker = fmt.Sprintf("celery@w%d", r.IntN(names))
+			if r.IntN(20) == 0 {
+				v.Worker = []string{"celery@", "@", "@w1"}[r.IntN(3)]
+			}
 			v.Queue = fmt.Sprintf("q%d", r.IntN(names))
 			v.Outcome.ExceptionType = fmt.Sprintf("Error%d", r.IntN(names))
 		}

@@ -117,6 +117,8 @@ func (d *names) take(t *Top) {
 	for i := range t.entries {
 		t.text += len(t.entries[i].name)
 	}
-	clear(d.place)
+	if clear(d.place); len(t.entries) > 4*TopNames {
+		d.place = nil // clearing costs what it has room for
+	}
 	t.letGo()
 }
