@@ -83,7 +83,7 @@ func dayColumns(day task.Day) []string {
 		id("i.task_id"), "n.name", state + " END", at(row + " - i.sent"), at(row + " - i.received"), at(row + " - i.started"),
 		fmt.Sprintf("CASE WHEN i.state BETWEEN %d AND %d THEN %s END", task.StateRejected, task.StateSuccess, rowAt),
 		"CASE WHEN i.updated IS NULL OR i.given_up IS NOT NULL AND i.updated < 0 THEN " + rowAt + " ELSE " + at(row+" + i.updated") + " END",
-		"i.runtime / 1000.0", "w.name", "w.worker_group", "q.name", "e.name", "ifnull(i.retries, 0)",
+		"i.runtime / 1000.0", "w.name", "nullif(w.worker_group, '')", "q.name", "e.name", "ifnull(i.retries, 0)",
 		at(row + " + i.eta"), at(row + " + i.expires"),
 		"CASE WHEN i.root = x'' THEN " + id("i.task_id") + " ELSE " + id("i.root") + " END", id("i.parent"), "i.given_up IS NOT NULL",
 	}
