@@ -138,6 +138,22 @@ func passing(err error) bool {
 	return false
 }
 
+// Lasting reports whether an error says that a file will not be read next time
+// either: the disk does not give it, or it may not be read. A file that is gone
+// is another matter.
+func Lasting(err error) bool {
+	var se sqlite3.Error
+	if errors.As(err, &se) && se.SystemErrno == 0 {
+		return se.Code == sqlite3.ErrIoErr && se.ExtendedCode != sqlite3.ErrIoErrNoMem
+	}
+	for _, lasting := range []syscall.Errno{syscall.EIO, syscall.EACCES, syscall.EPERM} {
+		if se.SystemErrno == lasting || errors.Is(err, lasting) {
+			return true
+		}
+	}
+	return false
+}
+
 // LeftOut are the files that a view leaves out, by path, and why.
 type LeftOut map[string]error
 

@@ -34,6 +34,7 @@ type Capture struct {
 	days       map[task.Day]string // the sealed file that counts, by name
 	present    map[task.Day]bool   // every day of which there is any file
 	unreadable map[string]error
+	beside     bool  // of another process's directory: files that it cannot read are left out
 	left       int64 // bytes to be copied or checked
 }
 
@@ -168,10 +169,12 @@ func (k *Capture) holdFile(root, rel string) error {
 		return err
 	}
 	f := captured{Found: Found{Path: rel, Info: fi}}
-	if f.Sum, err = readSum(path + checksumSuffix); errors.Is(err, errNoSum) {
-		k.unreadable[rel] = err
+	f.Sum, err = readSum(path + checksumSuffix)
+	switch {
+	case errors.Is(err, errNoSum) || k.beside && blocks.Lasting(err):
+		k.leaveOut(rel, err)
 		return nil
-	} else if err != nil {
+	case err != nil:
 		return err
 	}
 	if k.skip(f.Found) {
@@ -185,7 +188,12 @@ func (k *Capture) holdFile(root, rel string) error {
 		if err := fault.Op("open", path); err != nil {
 			return err
 		}
-		if f.open, err = os.Open(path); err != nil {
+		f.open, err = os.Open(path)
+		switch {
+		case k.beside && blocks.Lasting(err):
+			k.leaveOut(rel, err)
+			return nil
+		case err != nil:
 			return err
 		}
 	} else if f.Sum != "" {
@@ -194,6 +202,15 @@ func (k *Capture) holdFile(root, rel string) error {
 	k.files = append(k.files, f)
 	k.left += fi.Size()
 	return nil
+}
+
+// leaveOut notes a file that will not be in the copy. Its day then has none that
+// counts: what an earlier copy has of it is not replaced.
+func (k *Capture) leaveOut(rel string, err error) {
+	k.unreadable[rel] = err
+	if d, _, ok := blocks.ParseSealedName(filepath.Base(rel)); ok && filepath.Dir(rel) == "days" {
+		delete(k.days, d)
+	}
 }
 
 // link is that of package os.

@@ -80,16 +80,25 @@ func (k *Capture) copyFile(ctx context.Context, f *captured, check bool, progres
 		return k.writeSum(f, to, f.Sum)
 	}
 	sum, err := k.hashOrCopy(ctx, f, to, progress)
-	if err != nil || !day {
+	var unread *readError
+	switch {
+	case k.beside && errors.As(err, &unread) && blocks.Lasting(err):
+		k.leaveOut(f.Path, err)
+		return removeAll(to, to+checksumSuffix)
+	case err != nil || !day:
 		return err
-	}
-	if f.Sum != "" && sum != f.Sum {
-		k.unreadable[f.Path] = fmt.Errorf("its content is not what its %s says", checksumSuffix)
-		delete(k.days, dayOfName(filepath.Base(f.Path)))
+	case f.Sum != "" && sum != f.Sum:
+		k.leaveOut(f.Path, fmt.Errorf("its content is not what its %s says", checksumSuffix))
 		return removeAll(to, to+checksumSuffix)
 	}
 	return k.writeSum(f, to, sum)
 }
+
+// readError is one of the file that is copied, not of its copy.
+type readError struct{ err error }
+
+func (e *readError) Error() string { return "reading it: " + e.err.Error() }
+func (e *readError) Unwrap() error { return e.err }
 
 // hashOrCopy reads a file through, and writes what is not linked.
 func (k *Capture) hashOrCopy(ctx context.Context, f *captured, to string, progress func(int64)) (sum string, err error) {
@@ -120,6 +129,9 @@ func (k *Capture) hashOrCopy(ctx context.Context, f *captured, to string, progre
 		}()
 		w = io.MultiWriter(h, fault.Writer(out, to))
 	}
+	if err := fault.Op("read", to); err != nil {
+		return "", &readError{err}
+	}
 	buf := make([]byte, 1<<20)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -134,7 +146,7 @@ func (k *Capture) hashOrCopy(ctx context.Context, f *captured, to string, progre
 			break
 		}
 		if err != nil {
-			return "", err
+			return "", &readError{err}
 		}
 	}
 	if out != nil {

@@ -24,6 +24,7 @@ func CaptureDir(ctx context.Context, dir, listing string, to CaptureTo) (k *Capt
 	if k, err = newCapture(to); err != nil {
 		return nil, err
 	}
+	k.beside = true
 	defer func() {
 		if err != nil {
 			// SQLite has many words for a file that is not there any more.
@@ -111,9 +112,9 @@ func (k *Capture) lookForDays(dir, live string) (absorbed map[string]bool, err e
 		switch {
 		case err == nil:
 			byDay[d] = append(byDay[d], s)
-		case notUnderstood(err):
+		case notUnderstood(err) || blocks.Lasting(err):
 			k.unreadable[filepath.Join("days", e.Name())] = err
-		default: // it is gone, or may be whole: a backup without it would seem to be, too
+		default: // it is gone, or can be opened in a moment: a backup without it would seem to be whole
 			return nil, err
 		}
 	}
@@ -166,10 +167,4 @@ func readDir(dir string) ([]fs.DirEntry, error) {
 		return nil, nil
 	}
 	return entries, err
-}
-
-// dayOfName is the day of a sealed file's name.
-func dayOfName(name string) task.Day {
-	d, _, _ := blocks.ParseSealedName(name)
-	return d
 }
