@@ -196,6 +196,44 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
+// A snapshot says which days it has not.
+func TestSnapshotWithoutADay(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := store(t, o, c)
+	defer func() { db.Close() }()
+	ctx := context.Background()
+	if s, err := db.Snapshot(ctx); err != nil || len(s.Unreadable) > 0 {
+		t.Fatal(s, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"2026-11-22.db", "2026-11-21.2.db.sha256"} {
+		path := filepath.Join(o.Dir, "days", name)
+		if err := os.Remove(path); err != nil { // the snapshot has it too
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db = start(t, o)
+	s, err := db.Snapshot(ctx)
+	if want := []string{"days/2026-11-21.2.db", "days/2026-11-22.db"}; err != nil || !slices.Equal(s.Unreadable, want) {
+		t.Fatal(s, err)
+	}
+	o.Dir = filepath.Join(o.Dir, s.Path)
+	r, err := OpenReadOnly(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := r.Get(ctx, "head"); err != nil {
+		t.Error("and not the others:", err)
+	}
+}
+
 func TestBackup(t *testing.T) {
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)

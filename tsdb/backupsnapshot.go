@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
+
+	"github.com/go-kit/log/level"
 
 	"daybook/compact"
 	"daybook/tsdb/fault"
@@ -18,6 +21,9 @@ import (
 type Snapshot struct {
 	Path  string   // relative to the data directory
 	Files []string // relative to Path
+	// Unreadable are the files of the data directory that it lacks, because they
+	// are not understood, relative to the data directory.
+	Unreadable []string
 }
 
 // Snapshot makes a data directory of everything there is at one moment:
@@ -43,9 +49,14 @@ func (db *DB) Snapshot(ctx context.Context) (s Snapshot, err error) {
 			err = errors.Join(fmt.Errorf("making a snapshot: %w", err), compact.RemoveAll(stage))
 		}
 	}()
-	if err := db.fillSnapshot(ctx, stage); err != nil {
+	unreadable, err := db.fillSnapshot(ctx, stage)
+	if err != nil {
 		return s, err
 	}
+	for name, err := range unreadable {
+		level.Error(db.logger).Log("msg", "a file is left out of the snapshot", "path", name, "err", err)
+	}
+	s.Unreadable = slices.Sorted(maps.Keys(unreadable))
 	if s.Files, err = filesUnder(stage); err != nil {
 		return s, err
 	}
@@ -61,27 +72,30 @@ func mkdirTemp(dir, pattern string) (string, error) {
 	return os.MkdirTemp(dir, pattern)
 }
 
-func (db *DB) fillSnapshot(ctx context.Context, stage string) (err error) {
+// fillSnapshot returns what is left out, and why.
+func (db *DB) fillSnapshot(ctx context.Context, stage string) (unreadable map[string]error, err error) {
 	if err := os.Chmod(stage, 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	var head headState
 	k, err := db.compact.Capture(ctx, compact.CaptureTo{Dir: stage}, func() { head = db.headState() })
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
 	if err := k.Copy(ctx, false, nil); err != nil {
-		return err
+		return nil, err
 	}
 	fault.Point("snapshot.copied")
 	if err := head.writeLog(ctx, filepath.Join(stage, "wal"), db.headOptions()); err != nil {
-		return err
+		return nil, err
 	}
 	if err := writeCopiedLock(filepath.Join(stage, "LOCK"), db.opts.Now()); err != nil {
-		return err
+		return nil, err
 	}
-	return compact.SyncDir(stage)
+	unreadable = db.compact.Unreadable() // at the start; what was met since
+	maps.Copy(unreadable, k.Unreadable())
+	return unreadable, compact.SyncDir(stage)
 }
 
 // publishSnapshot gives a finished one its name, the time; the second one of

@@ -43,6 +43,9 @@ func (a *API) snapshot(w http.ResponseWriter, r *http.Request, _ string) error {
 	}
 	body := task.AppendJSONString([]byte(`{"path":`), s.Path)
 	body = appendTexts(append(body, `,"files":`...), s.Files)
+	if len(s.Unreadable) > 0 {
+		body = appendTexts(append(body, `,"unreadable":`...), s.Unreadable)
+	}
 	a.reply(w, r, http.StatusOK, append(body, "}\n"...))
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 // fake is a store that does as it is told: for the failures that a real one
 // does not show on demand. What is stored and found is tested with a real one.
 type fake struct {
+	leftOut  []string // of a snapshot
 	appendFn func(ctx context.Context, recs []tsdb.Record) (tsdb.Appended, error)
 	selectFn func(ctx context.Context, q tsdb.Query) (tsdb.Page, error)
 	reserve  func(n int64) (func(), error)
@@ -102,7 +103,7 @@ func (f *fake) Blocks(context.Context) ([]tsdb.BlockInfo, error) {
 
 func (f *fake) Cut(context.Context, bool) (tsdb.CutResult, error) { return f.cut, f.err }
 func (f *fake) Snapshot(context.Context) (tsdb.Snapshot, error) {
-	return tsdb.Snapshot{Path: "snapshots/20261123T120000Z", Files: []string{"days/2026-11-22.db"}}, f.err
+	return tsdb.Snapshot{Path: "snapshots/20261123T120000Z", Files: []string{"days/2026-11-22.db"}, Unreadable: f.leftOut}, f.err
 }
 func (f *fake) Health() tsdb.Health  { return f.health }
 func (f *fake) Ready() tsdb.Progress { return f.progress }

@@ -122,6 +122,10 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%s: %d\n%swant\n%s", c.path, w.Code, w.Body, c.want)
 		}
 	}
+	f.leftOut = []string{"days/2026-11-21.db"}
+	if w := do(h, request("POST", "/api/v1/admin/snapshot", "")); !strings.HasSuffix(w.Body.String(), `],"unreadable":["days/2026-11-21.db"]}`+"\n") {
+		t.Error(w.Body)
+	}
 	f.progress = tsdb.Progress{Done: 3, Total: 9}
 	if w := do(h, request("GET", "/-/ready", "")); !strings.Contains(w.Body.String(), `"replayed_bytes":3,"total_bytes":9`) {
 		t.Errorf("%s", w.Body)
