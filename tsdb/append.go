@@ -51,8 +51,7 @@ func (db *DB) Reserve(bytes int64, patience time.Duration) (release func(), err 
 			if fits() {
 				break
 			}
-			db.noteLoss(lossHeadFull, 0)
-			return nil, ErrOverloaded
+			return nil, db.Refuse()
 		}
 	}
 	return release, nil
@@ -77,7 +76,7 @@ func (db *DB) waitAtMost(ctx context.Context, long time.Duration, room func() bo
 		case <-deadline.C:
 			return false, nil
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return false, fmt.Errorf("%w: %w", errNoRoom, ctx.Err())
 		}
 	}
 }
@@ -103,8 +102,9 @@ func (db *DB) hasRoom() bool {
 }
 
 // Append stores records. When it returns nil, every record that is not listed
-// in Appended is logged (fsynced, by the default policy). ErrOverloaded and
-// ErrNotReady mean that nothing was stored; another error, that some may be.
+// in Appended is logged (fsynced, by the default policy). ErrNotReady means
+// that nothing was stored, as does ErrOverloaded unless ctx has ended; another
+// error, that some may be.
 func (db *DB) Append(ctx context.Context, recs []Record) (Appended, error) {
 	if db.readOnly {
 		return Appended{}, ErrReadOnly
@@ -117,14 +117,35 @@ func (db *DB) Append(ctx context.Context, recs []Record) (Appended, error) {
 	var out Appended
 	invs, err := db.admit(ctx, recs, &out)
 	if err != nil || len(invs) == 0 {
-		return out, err
+		return out, db.late(ctx, err, len(recs))
 	}
 	records := head.Encode(invs)
 	defer records.GiveBack()
-	if out, err = db.take(ctx, invs, records, out); err != nil && ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
-		err = db.refuseStalled(int64(records.Len()), db.wal.Stalled())
+	out, err = db.take(ctx, invs, records, out)
+	return out, db.late(ctx, err, records.Len())
+}
+
+// errNoRoom is why a request's time ran out.
+var errNoRoom = errors.New("no room in the head")
+
+// late says what an error means for which the time ran out: the head was full,
+// or the disk did not answer. Either is a gap, and a reason to try again later.
+func (db *DB) late(ctx context.Context, err error, records int) error {
+	if err == nil || ctx.Err() == nil || !errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
-	return out, err
+	stalled := db.wal.Stalled()
+	if stalled < db.opts.stallAfter && errors.Is(err, errNoRoom) {
+		return db.Refuse()
+	}
+	return db.refuseStalled(int64(records), stalled)
+}
+
+// Refuse notes a request that was refused because it waited in vain for others
+// to be stored, and returns ErrOverloaded.
+func (db *DB) Refuse() error {
+	db.noteLoss(lossHeadFull, 0)
+	return ErrOverloaded
 }
 
 // take stores invocations when there is room for them.
@@ -385,8 +406,7 @@ func (db *DB) promise(ctx context.Context, invs []*task.Invocation) (giveBack fu
 		return ok
 	})
 	if err == nil && !ok {
-		db.noteLoss(lossHeadFull, 0)
-		err = ErrOverloaded
+		err = db.Refuse()
 	}
 	return giveBack, err
 }

@@ -56,8 +56,8 @@ func TestReserveBesideAnother(t *testing.T) {
 	}
 }
 
-// A request whose time is over while it waits for room was not answered by the
-// disk: it is told so, and there is a gap.
+// A request whose time is over while it waits for room is told that there is
+// none, and there is a gap.
 func TestTimeIsOver(t *testing.T) {
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
@@ -67,7 +67,7 @@ func TestTimeIsOver(t *testing.T) {
 	mustAppend(t, db, finished("a", noon))
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := db.Append(ctx, []Record{finished("b", noon)}); !errors.Is(err, ErrStalled) {
+	if _, err := db.Append(ctx, []Record{finished("b", noon)}); !errors.Is(err, ErrOverloaded) {
 		t.Fatal(err)
 	}
 	first, err := db.Reserve(1000, 0)
@@ -82,7 +82,7 @@ func TestTimeIsOver(t *testing.T) {
 	if err != nil || len(page.Invocations) != 1 {
 		t.Fatalf("%+v, %v", page, err)
 	}
-	if !slices.ContainsFunc(page.Coverage.Gaps, func(g task.Gap) bool { return strings.Contains(g.Cause, "stalled") }) {
+	if !slices.ContainsFunc(page.Coverage.Gaps, func(g task.Gap) bool { return strings.Contains(g.Cause, "head full") }) {
 		t.Errorf("no gap: %+v", page.Coverage.Gaps)
 	}
 }

@@ -90,6 +90,9 @@ func (db *DB) refuseStalled(records int64, stalled time.Duration) error {
 	if warn {
 		level.Warn(db.logger).Log("msg", "the disk does not answer: requests are refused", "stalled", stalled, "refused_lines", lines)
 	}
+	if stalled == 0 {
+		return fmt.Errorf("%w: what is stored could not be looked up in time", ErrStalled)
+	}
 	return fmt.Errorf("%w: it has been writing the log for %s", ErrStalled, stalled.Round(time.Second/10))
 }
 

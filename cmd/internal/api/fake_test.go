@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ type fake struct {
 	selectFn func(ctx context.Context, q tsdb.Query) (tsdb.Page, error)
 	reserve  func(n int64) (func(), error)
 	patience []time.Duration // of Reserve
+	refused  atomic.Int64    // calls of Refuse
 	getErr   error
 	cut      tsdb.CutResult
 	err      error // of Cut and Blocks
@@ -53,6 +55,11 @@ func (f *fake) Reserve(n int64, patience time.Duration) (func(), error) {
 		return f.reserve(n)
 	}
 	return func() {}, nil
+}
+
+func (f *fake) Refuse() error {
+	f.refused.Add(1)
+	return tsdb.ErrOverloaded
 }
 
 func (f *fake) Get(_ context.Context, id string) (task.Invocation, error) {

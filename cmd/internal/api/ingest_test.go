@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"daybook/cmd/internal/api"
@@ -220,6 +221,28 @@ func TestPatience(t *testing.T) {
 			t.Errorf("whole=%t: storing may take %s", whole, left)
 		}
 	}
+}
+
+// TestRefusedInVain: a request that waits in vain for others to be stored is told
+// to the store, which remembers it as a gap.
+func TestRefusedInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, stored := newFake(), make(chan struct{})
+		f.appendFn = func(context.Context, []tsdb.Record) (tsdb.Appended, error) {
+			<-stored
+			return tsdb.Appended{}, nil
+		}
+		h := newAPI(f, func(c *api.Config) { c.Storing = 1 })
+		body := strings.Repeat(line("some-task-id")+"\n", 3000)
+		go do(h, request("POST", "/api/v1/invocations", body))
+		synctest.Wait()
+		w := do(h, request("POST", "/api/v1/invocations", body))
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || f.refused.Load() != 1 {
+			t.Errorf("%d %v, %d are noted", w.Code, w.Header(), f.refused.Load())
+		}
+		close(stored)
+		synctest.Wait()
+	})
 }
 
 // TestCutShort sends a body that ends too early in the middle of good lines.

@@ -183,7 +183,7 @@ func (in *intake) append(recs []tsdb.Record, numbers []int, bytes int64) error {
 	defer cancel()
 	weight := min(max(bytes, 1), in.api.storingMax)
 	if err := in.api.storing.Acquire(ctx, weight); err != nil {
-		return tsdb.ErrOverloaded
+		return in.api.Store.Refuse()
 	}
 	defer in.api.storing.Release(weight)
 	in.memory.giveBack(bytes)
