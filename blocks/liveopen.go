@@ -71,8 +71,9 @@ func createFile(path, schema string) (err error) {
 	return publish(tmp, path)
 }
 
-// toWAL makes a database a WAL-mode file. SQLite does not say that it could not,
-// but only in which mode the file is.
+// toWAL makes a database a WAL-mode file. The PRAGMA answers with a row, and is
+// committed behind it: who does not step on, as script, misses the error. Where
+// it cannot change the mode at all there is none, only the mode that stays.
 func (c *conn) toWAL() error {
 	var mode [1]driver.Value
 	if _, err := c.queryRow(context.Background(), mode[:], "PRAGMA main.journal_mode = WAL"); err != nil {
