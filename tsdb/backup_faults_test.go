@@ -59,10 +59,10 @@ func TestFailEveryDayOfABackup(t *testing.T) {
 	}
 }
 
-// TestFailForGoodADayOfABackup backs up while a sealed day or its checksum cannot
+// TestFailEveryDayOfABackupForGood backs up while a sealed day or its checksum cannot
 // be read, and will not be next time: that is told, the backup has everything
 // else, and what an earlier one has of the day stays.
-func TestFailForGoodADayOfABackup(t *testing.T) {
+func TestFailEveryDayOfABackupForGood(t *testing.T) {
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	ctx := context.Background()
