@@ -219,7 +219,7 @@ func (l *life) retain() error {
 	return err
 }
 
-func (l *life) checkpoint() error { return l.db.head.Checkpoint() }
+func (l *life) checkpoint() error { return l.db.checkpoint() }
 
 // run is everything that writes.
 func (l *life) run() {
@@ -343,7 +343,7 @@ func (l *life) holds() {
 	if err != nil || total != len(all) {
 		t.Errorf("the summaries count %d of %d: %v; %+v", total, len(all), err, all)
 	}
-	if err := l.db.head.Checkpoint(); err != nil {
+	if err := l.db.checkpoint(); err != nil {
 		t.Fatal(err)
 	}
 	if h := l.db.Health(); !h.CanStore {
