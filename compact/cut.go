@@ -127,6 +127,12 @@ func (c *Compactor) whereStored(ctx context.Context, rows []Row) ([]Row, map[str
 func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, where map[string]blocks.Stored, logged bool) (n int64, err error) {
 	if d < h.Floor() {
 		cut := h.BeginCut(d, rows, logged) // expired: let go without being stored
+		if logged {
+			// On a full disk they go all the same, and come back with a crash.
+			if err := h.SyncCut(cut); err != nil {
+				level.Warn(c.logger).Log("msg", "that rows have expired is not in the log", "day", d, "rows", len(cut.Rows), "err", err)
+			}
+		}
 		h.FinishCut(cut, Stored)
 		return int64(len(cut.Rows)), nil
 	}

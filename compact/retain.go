@@ -3,6 +3,7 @@ package compact
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"time"
 
@@ -50,6 +51,7 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 	days = planRetention(now, days, floor)
 	if len(days) > 0 {
 		c.noteDeleted(h, days[len(days)-1])
+		errs = append(errs, c.letGo(ctx, h))
 	}
 	for _, d := range days {
 		gone, err := c.expire(ctx, d, "age")
@@ -59,6 +61,26 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 		errs = append(errs, err)
 	}
 	return n, errors.Join(errs...)
+}
+
+// letGo lets rows of expired days out of the head, and says so in the log, before
+// their days are deleted: an event about such a row may be of a later day, and
+// would be taken for a new invocation if it were all that is left.
+func (c *Compactor) letGo(ctx context.Context, h Head) error {
+	c.act.Lock()
+	defer c.act.Unlock()
+	byDay := map[task.Day][]Row{}
+	for _, r := range h.Ready(true, math.MaxInt) {
+		if d := r.Inv.Day(); d < h.Floor() {
+			byDay[d] = append(byDay[d], r)
+		}
+	}
+	var errs []error
+	for d, rows := range byDay {
+		_, err := c.cutDay(ctx, h, d, rows, nil, true)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // noteDeleted notes in the log that a day is deleted, which coverage tells. On

@@ -74,7 +74,9 @@ type Cut struct {
 // the day's transaction. It does not name ids of which something is stored
 // elsewhere: that has to be deleted after the transaction, and a replay that
 // finds these ids still in the head, and their rows in two places, does it
-// again. While the head replays its log, logged is false: the
+// again. Of a day below the retention floor, whose rows are deleted, it names all:
+// a replay would find nothing stored of them, and take what the log has for new
+// invocations. While the head replays its log, logged is false: the
 // record would stand behind events that are not replayed yet.
 func (h *Head) BeginCut(day task.Day, cs []Candidate, logged bool) *Cut {
 	h.mu.Lock()
@@ -88,7 +90,7 @@ func (h *Head) BeginCut(day task.Day, cs []Candidate, logged bool) *Cut {
 		}
 		x.entry.cutting = true
 		c.Candidates = append(c.Candidates, x)
-		if !x.Based && !x.Parked {
+		if !x.Based && !x.Parked || day >= 0 && day < h.floor {
 			ids = append(ids, x.Inv.TaskID)
 		}
 	}
