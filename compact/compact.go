@@ -64,6 +64,8 @@ type Head interface {
 	Floor() task.Day
 	// LogDeleted makes durable that rows from before a day are deleted.
 	LogDeleted(before task.Day) error
+	// Checkpoint makes durable all that the head knows, whatever rows it began with.
+	Checkpoint() error
 }
 
 // Options configure Open.

@@ -65,7 +65,8 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 
 // letGo lets rows of expired days out of the head, and says so in the log, before
 // their days are deleted: an event about such a row may be of a later day, and
-// would be taken for a new invocation if it were all that is left.
+// would be taken for a new invocation if it were all that is left. What stays may
+// have begun with such a row: a checkpoint has what it told.
 func (c *Compactor) letGo(ctx context.Context, h Head) error {
 	c.act.Lock()
 	defer c.act.Unlock()
@@ -79,6 +80,9 @@ func (c *Compactor) letGo(ctx context.Context, h Head) error {
 	for d, rows := range byDay {
 		_, err := c.cutDay(ctx, h, d, rows, nil, true)
 		errs = append(errs, err)
+	}
+	if err := h.Checkpoint(); err != nil { // deleting must not depend on writing
+		level.Warn(c.logger).Log("msg", "no checkpoint before days are deleted: after a crash runs that began in them may lack their beginning", "err", err)
 	}
 	return errors.Join(errs...)
 }

@@ -31,6 +31,7 @@ func (c cuttable) Ready(all bool, limit int) []compact.Row { return rowsOf(c.h.R
 func (c cuttable) Idle(limit int) []compact.Row            { return rowsOf(c.h.Idle(limit)) }
 func (c cuttable) LogFloor(d task.Day) error               { return c.h.LogFloor(d) }
 func (c cuttable) LogDeleted(d task.Day) error             { return c.h.LogDeleted(d) }
+func (c cuttable) Checkpoint() error                       { return c.h.Checkpoint() }
 func (c cuttable) EndedGaps(all bool) []task.Gap           { return c.h.EndedGaps(all) }
 func (c cuttable) GapsStored(gaps []task.Gap)              { c.h.GapsStored(gaps) }
 func (c cuttable) Floor() task.Day                         { return c.h.Floor() }
