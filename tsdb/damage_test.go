@@ -207,6 +207,9 @@ func (x *inspection) readOnly(t *testing.T, how damage) {
 			x.notes = append(x.notes, f)
 			return
 		}
+		if f.Path == "BACKUP" && !slices.Contains(x.files, "BACKUP") {
+			return // it is there, and is right
+		}
 		x.found = append(x.found, f)
 		if f.Path == "" || f.Problem == "" || f.Remedy == "" {
 			t.Errorf("a finding says too little: %+v", f)
