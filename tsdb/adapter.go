@@ -13,11 +13,12 @@ type cuttable struct {
 	h    *head.Head
 	thin *thinner
 	// before is called before a cut is made durable.
-	before func()
+	before     func()
+	checkpoint func() error // and notes what came of it
 }
 
 // cuttable is how compact sees the head.
-func (db *DB) cuttable() cuttable { return cuttable{db.head, &db.thin, db.saveShared} }
+func (db *DB) cuttable() cuttable { return cuttable{db.head, &db.thin, db.saveShared, db.checkpoint} }
 
 func rowsOf(cs []head.Candidate) []compact.Row {
 	rows := make([]compact.Row, len(cs))
@@ -31,7 +32,7 @@ func (c cuttable) Ready(all bool, limit int) []compact.Row { return rowsOf(c.h.R
 func (c cuttable) Idle(limit int) []compact.Row            { return rowsOf(c.h.Idle(limit)) }
 func (c cuttable) LogFloor(d task.Day) error               { return c.h.LogFloor(d) }
 func (c cuttable) LogDeleted(d task.Day) error             { return c.h.LogDeleted(d) }
-func (c cuttable) Checkpoint() error                       { return c.h.Checkpoint() }
+func (c cuttable) Checkpoint() error                       { return c.checkpoint() }
 func (c cuttable) EndedGaps(all bool) []task.Gap           { return c.h.EndedGaps(all) }
 func (c cuttable) GapsStored(gaps []task.Gap)              { c.h.GapsStored(gaps) }
 func (c cuttable) Floor() task.Day                         { return c.h.Floor() }
