@@ -117,19 +117,13 @@ func (r *Rollup) addRuntime(v *task.Invocation) {
 }
 
 // Merge adds everything in o, which it does not change.
-func (r *Rollup) Merge(o *Rollup) { r.merge(o, false) }
-
-// MergeOwned is Merge with copies of the names that r did not have: for an r
-// that outlives what o shares its names with.
-func (r *Rollup) MergeOwned(o *Rollup) { r.merge(o, true) }
-
-func (r *Rollup) merge(o *Rollup, own bool) {
+func (r *Rollup) Merge(o *Rollup) {
 	r.Counts.merge(&o.Counts)
 	r.Runtime.Merge(&o.Runtime)
 	r.Wait.Merge(&o.Wait)
-	r.Workers.merge(&o.Workers, own)
-	r.Queues.merge(&o.Queues, own)
-	r.Exceptions.merge(&o.Exceptions, own)
+	r.Workers.Merge(&o.Workers)
+	r.Queues.Merge(&o.Queues)
+	r.Exceptions.Merge(&o.Exceptions)
 }
 
 // Subtract takes away o, which must be of invocations that were added to r. An

@@ -150,10 +150,7 @@ func (t *Top) dropZeros() {
 }
 
 // Merge adds everything in o, which it does not change.
-func (t *Top) Merge(o *Top) { t.merge(o, false) }
-
-// merge is Merge; own says that names are copied if they stay.
-func (t *Top) merge(o *Top, own bool) {
+func (t *Top) Merge(o *Top) {
 	t.other += o.other
 	var room [TopNames]entry
 	missing, i := room[:0], 0
@@ -178,9 +175,6 @@ func (t *Top) merge(o *Top, own bool) {
 			}
 		}
 		missing = append(missing, *e)
-		if own {
-			missing[len(missing)-1].name = strings.Clone(e.name)
-		}
 	}
 	if len(missing) > 0 {
 		t.mergeMissing(missing)
