@@ -89,6 +89,9 @@ func (p *Pool) Stats() PoolStats {
 	return s
 }
 
+// Busy reports whether anybody reads.
+func (p *Pool) Busy() bool { return len(p.turns) > 0 }
+
 // turn waits for one of the places.
 func (p *Pool) turn(ctx context.Context) error {
 	select {

@@ -34,6 +34,8 @@ type SealInput struct {
 	By       string // who seals, for people
 	Version  string // of the program, for people
 	At       time.Time
+	// Rest is called between rows, often, and may sleep; nil does not.
+	Rest func(context.Context)
 }
 
 // UseTempDir has SQLite sort in dir, which should be on the disk of the data,

@@ -305,6 +305,9 @@ func (b *builder) translate(from *sealSource, table int, v driver.Value) (int64,
 }
 
 func (b *builder) flush(ctx context.Context) error {
+	if b.in.Rest != nil {
+		b.in.Rest(ctx)
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}

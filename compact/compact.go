@@ -87,6 +87,8 @@ type Options struct {
 	// cut has superseded.
 	Step     func(step string) error
 	LastSeen time.Time // when the clock was last seen by a daemon here; zero if never
+	// Busy reports whether requests are under way; seals then take their time. nil: never.
+	Busy func() bool
 }
 
 // Legacies are the legacy files that were handed over: files of others, which
@@ -114,6 +116,13 @@ type Observer struct {
 	// Tried is told what became of something that nobody waits for: "remove",
 	// "checksum", "filter", "clock", "open", "retention-space". A nil error says that it works (again).
 	Tried func(operation string, err error)
+}
+
+func (o *Options) defaults() {
+	if o.Busy == nil {
+		o.Busy = func() bool { return false }
+	}
+	o.Observer.defaults()
 }
 
 func (o *Observer) defaults() {
@@ -157,6 +166,7 @@ type Compactor struct {
 	doomed        []doomed             // deleting them has failed
 	unsummed      map[string]*unsummed // sealed files without a checksum, by path
 	filtersFailed atomic.Bool          // reading one, when they were last balanced
+	waiting       atomic.Int64         // rows that the last cut left, as their day is being sealed
 	pressure      string               // what is over its limit and cannot be helped by deleting; empty if nothing
 	retiring      sync.WaitGroup
 }

@@ -58,12 +58,16 @@ func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResul
 func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, logged bool) (int64, []task.Day, error) {
 	rows, where, kept := c.whereStored(ctx, rows)
 	byDay := map[task.Day][]Row{}
+	waiting := 0
 	for _, r := range rows {
 		d := r.Inv.Day()
 		if c.mayCut(d, where[r.Inv.TaskID].Where) {
 			byDay[d] = append(byDay[d], r)
+		} else {
+			waiting++
 		}
 	}
+	c.waiting.Store(int64(waiting))
 	days := make([]task.Day, 0, len(byDay))
 	for d := range byDay {
 		days = append(days, d)

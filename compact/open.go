@@ -30,7 +30,7 @@ func dirsOf(root string) dirs {
 // Open reads a data directory whose lock the caller holds, repairs what a
 // crash has left (see the package documentation) and fills the catalog.
 func Open(o Options) (c *Compactor, err error) {
-	o.Observer.defaults()
+	o.defaults()
 	c = &Compactor{opts: o, logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, unsummed: map[string]*unsummed{}, unreadable: map[string]error{}}
 	defer func() {
 		if err != nil {

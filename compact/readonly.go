@@ -17,7 +17,7 @@ import (
 // it: one that a daemon is using, a restored backup, or nothing but copied day
 // files. What a repair would remove is passed over.
 func OpenReadOnly(o Options) (c *Compactor, err error) {
-	o.Observer.defaults()
+	o.defaults()
 	c = &Compactor{opts: o, logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, unsummed: map[string]*unsummed{}, unreadable: map[string]error{}, readOnly: true}
 	defer func() {
 		if err != nil {

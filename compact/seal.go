@@ -86,7 +86,8 @@ func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks
 	if old == nil && live.Rows() == 0 && len(live.Gaps()) == 0 {
 		return nil, nil
 	}
-	tmp, info, err := blocks.BuildSealed(ctx, c.dirs.tmp, blocks.SealInput{Day: d, Generation: gen, Live: live, Sealed: old, By: c.opts.By, At: c.opts.Now()})
+	p := pace{busy: func() bool { return c.opts.Busy() && c.waiting.Load() <= maxWaiting }}
+	tmp, info, err := blocks.BuildSealed(ctx, c.dirs.tmp, blocks.SealInput{Day: d, Generation: gen, Live: live, Sealed: old, By: c.opts.By, At: c.opts.Now(), Rest: p.rest})
 	if err != nil {
 		return nil, err
 	}

@@ -114,6 +114,8 @@ func (db *DB) Append(ctx context.Context, recs []Record) (Appended, error) {
 	if err := db.usable(); err != nil {
 		return Appended{}, err
 	}
+	db.appending.Add(1)
+	defer db.appending.Add(-1)
 	var out Appended
 	invs, err := db.admit(ctx, recs, &out)
 	if err != nil || len(invs) == 0 {

@@ -60,6 +60,8 @@ type DB struct {
 	mu       sync.Mutex
 	warned   time.Time
 	running  sync.WaitGroup
+	// appending is how many Appends are under way.
+	appending atomic.Int64
 }
 
 // OptionsError is what Open returns for options that cannot work, before it
@@ -154,12 +156,17 @@ func (db *DB) openFiles() (err error) {
 	}
 	db.compact, err = open(compact.Options{
 		Dir: o.Dir, Logger: o.Logger, Now: o.Now, Catalog: db.catalog, FilterBytes: o.FilterBytes, SealDelay: o.SealDelay,
-		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, LastSeen: db.lastSeen(), Observer: db.observer(), Step: o.step, Legacy: db,
+		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, LastSeen: db.lastSeen(), Observer: db.observer(), Step: o.step, Legacy: db, Busy: db.busy,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the day files: %w", err)
 	}
 	return db.openLegacies()
+}
+
+// busy reports whether anybody waits for an answer.
+func (db *DB) busy() bool {
+	return db.appending.Load() > 0 || db.pool.Busy() || db.head.Held() > 0
 }
 
 func (db *DB) lastSeen() time.Time {

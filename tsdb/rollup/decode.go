@@ -34,8 +34,20 @@ const (
 // one copy of each name. The zero Decoder is ready.
 type Decoder struct {
 	depth   Depth
-	names   map[string]string
+	names   map[string]interned
 	scratch Rollup
+
+	// For a Sum: the numbers of the names of the rollup that was decoded last, in
+	// the order of their places, and how often numbering has begun again.
+	listNumbers bool
+	numbers     []int32
+	begun       int
+}
+
+// interned is a name that was met, and its number, from 0.
+type interned struct {
+	name   string
+	number int32
 }
 
 // Decode replaces r by what b encodes. On an error r is empty. It allocates no
@@ -71,15 +83,16 @@ func Decode(b []byte) (Rollup, error) {
 	return r, err
 }
 
-func (d *Decoder) intern(b []byte) string {
+func (d *Decoder) intern(b []byte) interned {
 	if s, ok := d.names[string(b)]; ok {
 		return s
 	}
 	if d.names == nil || len(d.names) >= maxInterned {
-		d.names = make(map[string]string)
+		d.names = make(map[string]interned)
+		d.begun++
 	}
-	s := string(b)
-	d.names[s] = s
+	s := interned{string(b), int32(len(d.names))}
+	d.names[s.name] = s
 	return s
 }
 
@@ -248,7 +261,11 @@ func (p *parser) top(t *Top, total uint64) {
 			p.bad = true
 			return
 		}
-		name := p.d.intern(p.b[:size])
+		known := p.d.intern(p.b[:size])
+		name := known.name
+		if p.d.listNumbers {
+			p.d.numbers = append(p.d.numbers, known.number)
+		}
 		p.b = p.b[size:]
 		count := p.uvarint()
 		if name <= last || count > total {

@@ -20,15 +20,23 @@ type Sum struct {
 // AddBinary adds what b encodes. On an error s stays as it was.
 func (s *Sum) AddBinary(b []byte) error {
 	r := &s.dec.scratch
+	s.dec.listNumbers, s.dec.numbers = true, s.dec.numbers[:0]
+	begun := s.dec.begun
 	if err := s.dec.Decode(r, b); err != nil {
 		return err
+	}
+	if begun != s.dec.begun { // in the midst of these names: they are numbered anew
+		s.dec.numbers = s.dec.numbers[:0]
+		if err := s.dec.Decode(r, b); err != nil {
+			return err
+		}
 	}
 	s.counts.merge(&r.Counts)
 	s.runtime.add(&r.Runtime)
 	s.wait.add(&r.Wait)
-	s.workers.add(&r.Workers)
-	s.queues.add(&r.Queues)
-	s.exceptions.add(&r.Exceptions)
+	rest := s.workers.add(&r.Workers, s.dec.numbers, s.dec.begun)
+	rest = s.queues.add(&r.Queues, rest, s.dec.begun)
+	s.exceptions.add(&r.Exceptions, rest, s.dec.begun)
 	return nil
 }
 
@@ -88,37 +96,50 @@ func (d *bins) take(s *Sketch) {
 
 // names is a Top with a place for every name.
 type names struct {
-	place map[string]int
-	all   []entry
-	other uint64
+	place   []int32 // by the decoder's number of a name: one more than its place in all
+	numbers []int32 // by place in all
+	begun   int     // the decoder's, when place was true
+	all     []entry
+	other   uint64
 }
 
-func (d *names) add(t *Top) {
-	if d.place == nil {
-		d.place = map[string]int{}
+// add returns what is left of numbers, which begin with those of t's names.
+func (d *names) add(t *Top, numbers []int32, begun int) []int32 {
+	if d.begun != begun { // a name may then be there twice, until take
+		d.begun, d.place, d.numbers = begun, nil, d.numbers[:0]
 	}
 	d.other += t.other
-	for _, e := range t.entries {
-		i, ok := d.place[e.name]
-		if !ok {
-			i = len(d.all)
-			d.place[e.name] = i
-			d.all = append(d.all, entry{name: e.name})
+	for i, e := range t.entries {
+		number := numbers[i]
+		if need := int(number) + 1 - len(d.place); need > 0 {
+			d.place = append(d.place, make([]int32, need)...)
 		}
-		d.all[i].n += e.n
+		if d.place[number] == 0 {
+			d.all = append(d.all, entry{name: e.name})
+			d.numbers = append(d.numbers, number)
+			d.place[number] = int32(len(d.all))
+		}
+		d.all[d.place[number]-1].n += e.n
 	}
+	return numbers[len(t.entries):]
 }
 
 func (d *names) take(t *Top) {
 	t.reset()
 	slices.SortFunc(d.all, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
-	t.entries, d.all = d.all, t.entries
+	for _, e := range d.all {
+		if n := len(t.entries); n > 0 && t.entries[n-1].name == e.name {
+			t.entries[n-1].n += e.n
+			continue
+		}
+		t.entries = append(t.entries, e)
+		t.text += len(e.name)
+	}
+	clear(d.all)
+	for _, number := range d.numbers {
+		d.place[number] = 0
+	}
+	d.all, d.numbers = d.all[:0], d.numbers[:0]
 	t.other, d.other = d.other, 0
-	for i := range t.entries {
-		t.text += len(t.entries[i].name)
-	}
-	if clear(d.place); len(t.entries) > 4*TopNames {
-		d.place = nil // clearing costs what it has room for
-	}
 	t.letGo()
 }
