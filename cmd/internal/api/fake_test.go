@@ -152,7 +152,7 @@ func do(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 
 // errorOf is the error that an answer tells; it fails the test if that is not
 // the one thing it tells.
-func errorOf(t *testing.T, w *httptest.ResponseRecorder) string {
+func errorOf(t testing.TB, w *httptest.ResponseRecorder) string {
 	t.Helper()
 	var e map[string]any
 	if err := json.Unmarshal(w.Body.Bytes(), &e); err != nil {

@@ -20,7 +20,7 @@ import (
 
 const goodLine = `{"task_id":"a","sent_at":1795435200}` + "\n"
 
-func zip(t *testing.T, text string) string {
+func zip(t testing.TB, text string) string {
 	t.Helper()
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
@@ -33,9 +33,9 @@ func zip(t *testing.T, text string) string {
 	return b.String()
 }
 
-func zstandard(t *testing.T, text string) string {
+func zstandard(t testing.TB, text string) string {
 	t.Helper()
-	w, err := zstd.NewWriter(nil)
+	w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,9 @@ import (
 //	check    4 bytes, CRC-32C of all before
 //
 // The hash in the order's triple is that of the task_id. The times are those of
-// the first page: what was relative then stays where it was.
+// the first page: what was relative then stays where it was. There is one text
+// for one place: another spelling of it is refused, as is what no page ever ends
+// with.
 const (
 	cursorVersion = 1
 	cursorMax     = 1 + 1 + 8 + 4*binary.MaxVarintLen64 + task.MaxID + 4
@@ -76,7 +78,13 @@ func (w *List) resume(text string) error {
 	if task.CheckID(id) != nil {
 		return damaged
 	}
+	if at[1] != 0 && at[0] > at[1] || (at[1] != 0) != (w.To != 0) || (at[2] != 0) != (w.OpenBefore != 0) {
+		return damaged // a range that was not asked for
+	}
 	w.From, w.To, w.OpenBefore = at[0], at[1], at[2]
 	w.After = &task.Key{At: at[3], Hash: task.HashID(id), ID: id}
+	if w.Cursor(*w.After) != text { // line breaks are no part of base64, numbers longer than they have to be no part of ours
+		return damaged
+	}
 	return nil
 }
