@@ -28,7 +28,7 @@ func TestPace(t *testing.T) {
 			p.rest(t.Context()) // begins
 			for range 3 {
 				p.resumed = time.Now() // of pieces that are too short for a rest
-				time.Sleep(c.work)
+				<-time.After(c.work)
 				answered = time.Now().Add(c.busy)
 				began := time.Now()
 				p.rest(t.Context())
@@ -45,7 +45,7 @@ func TestPaceEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pace{busy: func() bool { return true }}
 		p.rest(t.Context())
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		began := time.Now()
