@@ -58,6 +58,7 @@ type placed struct {
 	key     int64 // as it was written
 	name    int64 // id in task_name
 	worker  int64 // id in worker
+	queue   int64 // id in queue
 }
 
 // Apply writes a batch in one transaction that is on disk when it returns nil.
@@ -231,7 +232,7 @@ func (w *liveWriter) insert(ctx context.Context, rows []placed) error {
 		if err != nil {
 			return err
 		}
-		r.name, r.worker = ids.name, ids.worker
+		r.name, r.worker, r.queue = ids.name, ids.worker, ids.queue
 		at := int64(-1)
 		if t := textsOf(r.inv); !t.empty() {
 			at = detail + int64(w.details.rows)

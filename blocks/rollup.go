@@ -49,11 +49,11 @@ type rollupKey struct {
 // tally makes the rollups of one transaction, by minute.
 type tally struct {
 	gone   map[rollupKey]*rollup.Rollup // of rows that were counted and leave
-	groups workerGroups[int64]          // by id in the file's dictionary
+	ranked rankings[int64]              // by id in the file's dictionaries
 
 	gather rollup.Gather
+	part   rollup.Rollup
 	sum    rollup.Sum
-	group  []int32 // by row: the place of its worker's group
 	last   []int32 // by name id: one more than the number of its last row of the minute
 	before []int32 // by row: the same of the row of that name before it
 	names  []int64 // of the minute
@@ -66,9 +66,9 @@ var liveWidths = [2]rollup.Width{rollup.Minute, rollup.Hour}
 // true if the transaction, which numbered some of them, took place.
 func (t *tally) reset(done bool) {
 	t.gone = map[rollupKey]*rollup.Rollup{}
-	t.gather.Forget()
-	if t.groups.forget(); !done {
-		t.groups = workerGroups[int64]{}
+	t.part.Reset() // its names may be parts of whole records
+	if t.ranked.forget(); !done {
+		t.ranked = rankings[int64]{}
 	}
 }
 
@@ -86,11 +86,6 @@ func (t *tally) minutes(rows []placed, firstWaits bool, fn func(rollupKey, *roll
 		t.last = make([]int32, maxRollupNames+1)
 	}
 	t.before = slices.Grow(t.before[:0], len(rows))[:len(rows)]
-	t.group = t.group[:0]
-	for i := range rows {
-		t.group = append(t.group, t.groups.of(rows[i].worker, rows[i].inv))
-	}
-	t.groups.sort()
 	for from, to := 0, 0; from < len(rows); from = to {
 		start := rollup.Minute.Start(rows[from].at.At)
 		t.names = t.names[:0]
@@ -104,11 +99,13 @@ func (t *tally) minutes(rows []placed, firstWaits bool, fn func(rollupKey, *roll
 		slices.Sort(t.names)
 		for _, name := range t.names {
 			for n := t.last[name]; n != 0; n = t.before[n-1] {
-				v := Counted(rows[n-1].inv, firstWaits)
-				t.gather.Add(v, t.group[n-1])
+				row := &rows[n-1]
+				v := Counted(row.inv, firstWaits)
+				t.gather.Add(v, t.ranked.of(v, row.worker, row.queue))
 			}
 			t.last[name] = 0
-			if err := fn(rollupKey{rollup.Minute, name, start, 0}, t.gather.Take(t.groups.rank, t.groups.names)); err != nil {
+			t.ranked.take(&t.gather, &t.part)
+			if err := fn(rollupKey{rollup.Minute, name, start, 0}, &t.part); err != nil {
 				t.last = nil
 				return err
 			}
@@ -246,7 +243,8 @@ type sealTally struct {
 
 	gathers map[int64]*rollup.Gather // rows that are not in hours yet, by name id
 	rows    int                      // how many
-	groups  workerGroups[string]
+	ranked  rankings[string]
+	part    rollup.Rollup
 }
 
 // maxGathered is how many rows are counted together at most: some 50 bytes each.
@@ -268,7 +266,7 @@ func (t *sealTally) add(c *conn, v *task.Invocation, name int64) error {
 		g = &rollup.Gather{}
 		t.gathers[name] = g
 	}
-	g.Add(v, t.groups.of(v.Worker, v)) // its names are those of the source's dictionaries
+	g.Add(v, t.ranked.of(v, v.Worker, v.Queue)) // its names are those of the source's dictionaries
 	if t.rows++; t.rows == maxGathered {
 		t.settle()
 	}
@@ -277,17 +275,16 @@ func (t *sealTally) add(c *conn, v *task.Invocation, name int64) error {
 
 // settle counts the rows that were gathered.
 func (t *sealTally) settle() {
-	t.groups.sort()
 	if t.hours == nil {
 		t.hours = map[int64]*rollup.Rollup{}
 	}
 	for name, g := range t.gathers {
-		if r := g.Take(t.groups.rank, t.groups.names); !r.Empty() {
-			rollupAt(t.hours, name).Merge(r)
+		if t.ranked.take(g, &t.part); !t.part.Empty() {
+			rollupAt(t.hours, name).Merge(&t.part)
 		}
 	}
 	t.gathers, t.rows = nil, 0 // each keeps room for as many rows as it had
-	t.groups.forget()
+	t.ranked.forget()
 }
 
 // flush writes the hour and adds it to the day.

@@ -1,8 +1,10 @@
 package rollup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -42,6 +44,7 @@ type Decoder struct {
 	listNumbers bool
 	numbers     []int32
 	begun       int
+	ranks       []int32 // of the names by number, as far as there were names
 }
 
 // interned is a name that was met, and its number, from 0.
@@ -88,12 +91,25 @@ func (d *Decoder) intern(b []byte) interned {
 		return s
 	}
 	if d.names == nil || len(d.names) >= maxInterned {
-		d.names = make(map[string]interned)
+		d.names, d.ranks = make(map[string]interned), nil
 		d.begun++
 	}
 	s := interned{string(b), int32(len(d.names))}
 	d.names[s.name] = s
 	return s
+}
+
+// ranked are the places of names in their order, by number.
+func (d *Decoder) ranked() []int32 {
+	if len(d.ranks) == len(d.names) {
+		return d.ranks
+	}
+	all := slices.SortedFunc(maps.Values(d.names), func(a, b interned) int { return cmp.Compare(a.name, b.name) })
+	d.ranks = slices.Grow(d.ranks[:0], len(all))[:len(all)]
+	for rank, x := range all {
+		d.ranks[x.number] = int32(rank)
+	}
+	return d.ranks
 }
 
 // parser consumes bytes; bad once it ran short or met what no encoder writes.

@@ -10,17 +10,24 @@ import (
 // they say and counting runs of it takes half the time of finding the place of
 // each (BenchmarkGather). The zero Gather is empty.
 type Gather struct {
-	counts             Counts
-	runtimes, waits    []int64
-	workers            []int32 // places of their groups
-	queues, exceptions []string
-
-	part Rollup
+	counts          Counts
+	runtimes, waits []int64
+	groups, queues  []int32 // places
+	exceptions      []string
 }
 
-// Add counts an invocation. group is the place of the group of v's worker in the
-// ranks that Take is given. As with AddShared names are not copied.
-func (g *Gather) Add(v *task.Invocation, group int32) {
+// Places stand for the group of an invocation's worker and for its queue.
+type Places struct{ Group, Queue int32 }
+
+// Ranks are the names that places stand for: that of place i is Names[Rank[i]].
+type Ranks struct {
+	Rank  []int32
+	Names []string // ascending
+}
+
+// Add counts an invocation, whose worker and queue are at those places in the
+// Ranks that Take is given. As with AddShared names are not copied.
+func (g *Gather) Add(v *task.Invocation, at Places) {
 	g.counts.add(v)
 	if v.Outcome.HasRuntime {
 		g.runtimes = append(g.runtimes, max(v.Outcome.Runtime, 0))
@@ -29,39 +36,29 @@ func (g *Gather) Add(v *task.Invocation, group int32) {
 		g.waits = append(g.waits, max(wait, 0))
 	}
 	if v.Worker != "" {
-		g.workers = append(g.workers, group)
+		g.groups = append(g.groups, at.Group)
 	}
 	if v.Queue != "" {
-		g.queues = append(g.queues, v.Queue)
+		g.queues = append(g.queues, at.Queue)
 	}
 	if v.State != task.StateSuccess && v.Outcome.ExceptionType != "" {
 		g.exceptions = append(g.exceptions, v.Outcome.ExceptionType)
 	}
 }
 
-// Take returns what was counted, valid until the next Take, and empties g. groups
-// are the groups of workers, ascending, and ranks their places there.
-func (g *Gather) Take(ranks []int32, groups []string) *Rollup {
-	for i, place := range g.workers {
-		g.workers[i] = ranks[place]
-	}
-	p := &g.part
-	p.Counts = g.counts
-	p.Runtime.set(g.runtimes)
-	p.Wait.set(g.waits)
-	p.Workers.setRanked(g.workers, groups)
-	p.Queues.set(g.queues)
-	p.Exceptions.set(g.exceptions)
+// Take replaces r by what was counted and empties g.
+func (g *Gather) Take(r *Rollup, groups, queues Ranks) {
+	r.Counts = g.counts
+	r.Runtime.set(g.runtimes)
+	r.Wait.set(g.waits)
+	r.Workers.setRanked(g.groups, groups)
+	r.Queues.setRanked(g.queues, queues)
+	r.Exceptions.set(g.exceptions)
 	g.counts = Counts{}
-	clear(g.queues) // names may be parts of whole records
-	clear(g.exceptions)
+	clear(g.exceptions) // names may be parts of whole records
 	g.runtimes, g.waits = g.runtimes[:0], g.waits[:0]
-	g.workers, g.queues, g.exceptions = g.workers[:0], g.queues[:0], g.exceptions[:0]
-	return p
+	g.groups, g.queues, g.exceptions = g.groups[:0], g.queues[:0], g.exceptions[:0]
 }
-
-// Forget lets go of the names of what was taken last.
-func (g *Gather) Forget() { g.part.Reset() }
 
 // set makes s the sketch of some durations, none of them negative, which it sorts.
 func (s *Sketch) set(us []int64) {
@@ -86,29 +83,31 @@ func (s *Sketch) set(us []int64) {
 func (t *Top) set(names []string) {
 	t.reset()
 	slices.Sort(names)
-	for _, name := range names {
-		if n := len(t.entries); n == 0 || t.entries[n-1].name != name {
-			t.entries = append(t.entries, entry{name: name})
-			t.text += len(name)
-		}
-		t.entries[len(t.entries)-1].n++
+	for i, name := range names {
+		t.next(name, i == 0 || name != names[i-1])
 	}
 	t.letGo()
 }
 
-// setRanked is set of the names that some ranks are of.
-func (t *Top) setRanked(ranks []int32, names []string) {
+// setRanked is set of the names of some places, which it replaces by their ranks.
+func (t *Top) setRanked(places []int32, in Ranks) {
 	t.reset()
-	slices.Sort(ranks)
-	for i, rank := range ranks {
-		if names[rank] == "" {
-			continue // "celery@" is of no group
+	for i, place := range places {
+		places[i] = in.Rank[place]
+	}
+	slices.Sort(places)
+	for i, rank := range places {
+		if name := in.Names[rank]; name != "" { // "celery@" is of no group
+			t.next(name, i == 0 || rank != places[i-1])
 		}
-		if i == 0 || rank != ranks[i-1] {
-			t.entries = append(t.entries, entry{name: names[rank]})
-			t.text += len(names[rank])
-		}
-		t.entries[len(t.entries)-1].n++
 	}
 	t.letGo()
+}
+
+// next counts the name that was counted last, or a new one behind it.
+func (t *Top) next(name string, isNew bool) {
+	if isNew {
+		t.push(entry{name: name})
+	}
+	t.entries[len(t.entries)-1].n++
 }

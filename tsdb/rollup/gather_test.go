@@ -15,6 +15,7 @@ func TestGather(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(6, 1))
 	var g Gather
+	var taken Rollup
 	for range 300 {
 		vs := randomInvocations(r, r.IntN(700), 1+r.IntN(600))
 		for i := range vs { // negative ones count as 0
@@ -26,20 +27,12 @@ func TestGather(t *testing.T) {
 		for i := len(vs) / 3; i < len(vs); i++ {
 			one.Add(&vs[i])
 		}
-		var groups []string
-		for i := range vs {
-			groups = append(groups, task.WorkerGroup(vs[i].Worker))
+		groups, queues := ranksOf(vs)
+		for i := len(vs) / 3; i < len(vs); i++ {
+			g.Add(&vs[i], Places{int32(i), int32(i)})
 		}
-		ranked := slices.Compact(slices.Sorted(slices.Values(groups)))
-		var ranks []int32 // the place of an invocation's group is its own number
-		for i := range vs {
-			rank, _ := slices.BinarySearch(ranked, groups[i])
-			ranks = append(ranks, int32(rank))
-			if i >= len(vs)/3 {
-				g.Add(&vs[i], int32(i))
-			}
-		}
-		many.Merge(g.Take(ranks, ranked))
+		g.Take(&taken, groups, queues)
+		many.Merge(&taken)
 		check(t, many)
 		if !one.Equal(many) {
 			t.Fatalf("%d invocations:\n%s\n%s", len(vs), describe(one), describe(many))
@@ -47,39 +40,47 @@ func TestGather(t *testing.T) {
 	}
 }
 
-var sink *Rollup
+// ranksOf are the ranks of the groups and queues of invocations; the place of each
+// is the number of the invocation.
+func ranksOf(vs []task.Invocation) (groups, queues Ranks) {
+	rank := func(name func(v *task.Invocation) string) (r Ranks) {
+		for i := range vs {
+			r.Names = append(r.Names, name(&vs[i]))
+		}
+		slices.Sort(r.Names)
+		r.Names = slices.Compact(r.Names)
+		for i := range vs {
+			at, _ := slices.BinarySearch(r.Names, name(&vs[i]))
+			r.Rank = append(r.Rank, int32(at))
+		}
+		return r
+	}
+	return rank(func(v *task.Invocation) string { return task.WorkerGroup(v.Worker) }), rank(func(v *task.Invocation) string { return v.Queue })
+}
 
 func BenchmarkGather(b *testing.B) {
 	vs := typical(rand.New(rand.NewPCG(1, 1)), 1<<16)
-	groups := make([]string, len(vs))
-	for i := range vs {
-		groups[i] = task.WorkerGroup(vs[i].Worker)
-	}
-	ranked := slices.Compact(slices.Sorted(slices.Values(groups)))
-	ranks := make([]int32, len(vs))
-	for i := range vs {
-		rank, _ := slices.BinarySearch(ranked, groups[i])
-		ranks[i] = int32(rank)
-	}
+	groups, queues := ranksOf(vs)
 	for _, n := range []int{2, 17, 100} {
 		b.Run(fmt.Sprint("one by one/", n), func(b *testing.B) {
 			for i := range b.N {
 				var r Rollup
 				for j := range n {
 					k := (i*n + j) % len(vs)
-					r.AddShared(&vs[k], groups[k])
+					r.AddShared(&vs[k], groups.Names[groups.Rank[k]])
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/row")
 		})
 		b.Run(fmt.Sprint("together/", n), func(b *testing.B) {
 			var g Gather
+			var r Rollup
 			for i := range b.N {
 				for j := range n {
 					k := (i*n + j) % len(vs)
-					g.Add(&vs[k], int32(k))
+					g.Add(&vs[k], Places{int32(k), int32(k)})
 				}
-				sink = g.Take(ranks, ranked)
+				g.Take(&r, groups, queues)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/row")
 		})

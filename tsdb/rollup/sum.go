@@ -47,9 +47,10 @@ func (s *Sum) Take(dst []byte) []byte {
 	r.Counts = s.counts
 	s.runtime.take(&r.Runtime)
 	s.wait.take(&r.Wait)
-	s.workers.take(&r.Workers)
-	s.queues.take(&r.Queues)
-	s.exceptions.take(&r.Exceptions)
+	ranks := s.dec.ranked()
+	s.workers.take(&r.Workers, ranks)
+	s.queues.take(&r.Queues, ranks)
+	s.exceptions.take(&r.Exceptions, ranks)
 	s.counts = Counts{}
 	return r.AppendBinary(dst)
 }
@@ -97,16 +98,18 @@ func (d *bins) take(s *Sketch) {
 // names is a Top with a place for every name.
 type names struct {
 	place   []int32 // by the decoder's number of a name: one more than its place in all
-	numbers []int32 // by place in all
+	numbers []int32 // of the names in all
 	begun   int     // the decoder's, when place was true
+	twice   bool    // it began anew since: a name may be in all twice
 	all     []entry
 	other   uint64
 }
 
 // add returns what is left of numbers, which begin with those of t's names.
 func (d *names) add(t *Top, numbers []int32, begun int) []int32 {
-	if d.begun != begun { // a name may then be there twice, until take
+	if d.begun != begun {
 		d.begun, d.place, d.numbers = begun, nil, d.numbers[:0]
+		d.twice = len(d.all) > 0
 	}
 	d.other += t.other
 	for i, e := range t.entries {
@@ -124,22 +127,40 @@ func (d *names) add(t *Top, numbers []int32, begun int) []int32 {
 	return numbers[len(t.entries):]
 }
 
-func (d *names) take(t *Top) {
+// take empties d into t. ranks are those of the decoder's numbers: sorting by them
+// takes a third of the time of comparing names.
+func (d *names) take(t *Top, ranks []int32) {
 	t.reset()
+	if d.twice {
+		d.takeTwice(t)
+	} else {
+		slices.SortFunc(d.numbers, func(a, b int32) int { return cmp.Compare(ranks[a], ranks[b]) })
+		for _, number := range d.numbers {
+			t.push(d.all[d.place[number]-1])
+		}
+	}
+	for _, number := range d.numbers {
+		d.place[number] = 0
+	}
+	clear(d.all)
+	d.all, d.numbers, d.twice = d.all[:0], d.numbers[:0], false
+	t.other, d.other = d.other, 0
+	t.letGo()
+}
+
+func (d *names) takeTwice(t *Top) {
 	slices.SortFunc(d.all, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
 	for _, e := range d.all {
 		if n := len(t.entries); n > 0 && t.entries[n-1].name == e.name {
 			t.entries[n-1].n += e.n
 			continue
 		}
-		t.entries = append(t.entries, e)
-		t.text += len(e.name)
+		t.push(e)
 	}
-	clear(d.all)
-	for _, number := range d.numbers {
-		d.place[number] = 0
-	}
-	d.all, d.numbers = d.all[:0], d.numbers[:0]
-	t.other, d.other = d.other, 0
-	t.letGo()
+}
+
+// push adds a name behind all others.
+func (t *Top) push(e entry) {
+	t.entries = append(t.entries, e)
+	t.text += len(e.name)
 }
