@@ -79,7 +79,7 @@ faults: tools ## Let file operations fail, SQLite's included, and hold their ord
 	$(GO) test -tags faults -count=1 -timeout 0 -v -run 'TestFailEvery|TestOrder' $(TESTFLAGS) ./tsdb $(FAULTFLAGS)
 
 .PHONY: bench
-bench: build ## Measure the built daemon beside other ways to store the same, two minutes (ARGS="ingest --rows=3000000")
+bench: build ## Measure the built daemon beside other ways to store the same, five minutes (ARGS="ingest --rows=3000000")
 	@bin/daybook bench $(ARGS)
 
 .PHONY: gobench

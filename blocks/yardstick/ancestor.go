@@ -1,7 +1,10 @@
 package yardstick
 
 import (
+	"context"
 	"database/sql/driver"
+	"errors"
+	"fmt"
 
 	"daybook/tsdb/task"
 )
@@ -81,10 +84,20 @@ func (t *Table) Summary() (int, error) {
 }
 
 // DeleteBefore deletes what ended before a time, in microseconds, as the
-// ancestor's retention did every hour.
-func (t *Table) DeleteBefore(us int64) error {
-	if err := t.exec("DELETE FROM invocation_details WHERE task_id IN (SELECT task_id FROM invocations WHERE finished_at < ?)", seconds(us)); err != nil {
-		return err
+// ancestor's retention did every hour. It takes minutes of a large table, and
+// ends when ctx does.
+func (t *Table) DeleteBefore(ctx context.Context, us int64) error {
+	for _, sql := range []string{
+		"DELETE FROM invocation_details WHERE task_id IN (SELECT task_id FROM invocations WHERE finished_at < ?)",
+		"DELETE FROM invocations WHERE finished_at < ?",
+	} {
+		s, err := t.prepare(sql)
+		if err = errors.Join(err, ctx.Err()); err == nil {
+			_, err = s.ExecContext(ctx, t.named([]driver.Value{seconds(us)}))
+		}
+		if err != nil {
+			return fmt.Errorf("deleting from the ancestor's layout: %w", err)
+		}
 	}
-	return t.exec("DELETE FROM invocations WHERE finished_at < ?", seconds(us))
+	return nil
 }

@@ -1,6 +1,8 @@
 package yardstick
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 
@@ -66,7 +68,13 @@ func askAncestor(t *testing.T, x *Table, invs []*task.Invocation) {
 	if n, err := x.Summary(); n < 60 || err != nil {
 		t.Errorf("%d lines of a summary, %v", n, err)
 	}
-	if err := x.DeleteBefore(half.FinishedAt); err != nil {
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := x.DeleteBefore(ended, half.FinishedAt); !errors.Is(err, context.Canceled) {
+		t.Errorf("deleting, interrupted: %v", err)
+	}
+	expect("after that", len(invs))(x.Scan())
+	if err := x.DeleteBefore(t.Context(), half.FinishedAt); err != nil {
 		t.Fatal(err)
 	}
 	expect("after deleting", len(invs)-len(invs)/2)(x.Scan())

@@ -27,6 +27,7 @@ func (c *benchCommand) register(cmd *kingpin.CmdClause) {
 		Default("./data").StringVar(&o.Dir)
 	cmd.Flag("rows", "Rows of the day that is cut into, sealed, queried and deleted; 3000000 is the size that the targets are meant for.").Default("300000").IntVar(&o.Rows)
 	cmd.Flag("days", "Days that the rows are spread over for queries.").Default("10").IntVar(&o.Days)
+	cmd.Flag("invocations", "Invocations that ingest sends as fast as they are taken, however long that takes; 0: for as long as --length says.").Default("0").IntVar(&o.Invocations)
 	durationFlag(cmd.Flag("length", "How long each measurement of ingest takes."), &o.Length, "5s")
 	cmd.Flag("batch", "Lines of a request.").Default("500").IntVar(&o.Batch)
 	cmd.Flag("clients", "Clients that send at once.").Default("4").IntVar(&o.Clients)
@@ -34,19 +35,20 @@ func (c *benchCommand) register(cmd *kingpin.CmdClause) {
 	cmd.Flag("rate", "Lines a second that are sent; 0 is as many as are taken, then half of that, then single ones.").Default("0").Float64Var(&o.Rate)
 	cmd.Flag("wal.sync", "As of the daemon: always, interval or never.").Default("always").EnumVar(&o.WALSync, "always", "interval", "never")
 	cmd.Flag("seed", "Of the generated load.").Default("1").Uint64Var(&o.Seed)
-	cmd.Flag("url", "A running daemon for the benchmark ingest, which leaves its invocations there; without it each benchmark starts a daemon of its own.").StringVar(&o.URL)
+	cmd.Flag("url", "A running daemon for the benchmark ingest, which leaves its invocations there; without it each benchmark starts a daemon of its own.").NoEnvar().StringVar(&o.URL)
 	cmd.Flag("profile", "A directory to write CPU profiles of the daemons to while they take invocations in.").ExistingDirVar(&o.Profile)
 	cmd.Flag("json", "Print JSON.").BoolVar(&c.json)
-	cmd.Arg("benchmark", "What to measure: "+strings.Join(bench.Names, ", ")+". Without any: all, in about two minutes.").EnumsVar(&o.Benchmarks, bench.Names...)
+	cmd.Arg("benchmark", "What to measure: "+strings.Join(bench.Names, ", ")+". Without any: all, in about five minutes.").EnumsVar(&o.Benchmarks, bench.Names...)
 }
 
 func (c *benchCommand) run() error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	var err error
 	if c.options.Binary, err = os.Executable(); err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
+	c.options.Version = version + " " + commit
 	line := newProgress(os.Stderr)
 	c.options.Progress = line.text
 	report, err := bench.Run(ctx, c.options)

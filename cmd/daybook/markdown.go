@@ -18,7 +18,7 @@ func (c *markdownCommand) run() error {
 	w := bufio.NewWriter(os.Stdout)
 	fmt.Fprintf(w, `# Flags
 
-Every flag is also an environment variable; the flag wins. Sizes take KiB, MiB, GiB (powers of 1024), KB, MB, GB
+Every flag is also an environment variable, if one is named; the flag wins. Sizes take KiB, MiB, GiB (powers of 1024), KB, MB, GB
 (powers of 1000) or plain bytes; durations take 30s, 10m, 36h, 7d. Exit codes: 0 done, 1 failed or a finding,
 2 usage, invalid values included. This page is printed by `+"`daybook help-markdown`"+`.
 `)
@@ -48,7 +48,11 @@ func printCommand(w *bufio.Writer, cmd *kingpin.CmdModel) {
 	fmt.Fprint(w, "\n| flag | default | environment | meaning |\n|---|---|---|---|\n")
 	for _, f := range cmd.Flags {
 		if !f.Hidden {
-			fmt.Fprintf(w, "| `--%s` | %s | `%s` | %s |\n", f.Name, defaultOf(f), f.Envar, cell(f.Help))
+			envar := ""
+			if f.Envar != "" {
+				envar = "`" + f.Envar + "`"
+			}
+			fmt.Fprintf(w, "| `--%s` | %s | %s | %s |\n", f.Name, defaultOf(f), envar, cell(f.Help))
 		}
 	}
 }

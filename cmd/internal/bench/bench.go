@@ -29,9 +29,12 @@ type Options struct {
 	Singles int           // clients of requests of one line
 	Rate    float64       // lines a second; 0 is as many as are taken
 	Length  time.Duration // of each measurement of ingest
-	WALSync string
-	URL     string // of a running daemon, for ingest; "" starts one
-	Profile string // directory for CPU profiles of the daemons; "" takes none
+	// Invocations end the first one of ingest instead; 0 does not.
+	Invocations int
+	WALSync     string
+	URL         string // of a running daemon, for ingest; "" starts one
+	Profile     string // directory for CPU profiles of the daemons; "" takes none
+	Version     string // of the program, for the report
 
 	Progress func(text string) // told what is being done; may be nil
 }
@@ -51,6 +54,7 @@ func (o *Options) validate() error {
 	bad(o.Batch < 1 || o.Batch > 10_000, "--batch is %d, must be 1 to 10000", o.Batch)
 	bad(o.Clients < 1 || o.Clients > 1000, "--clients is %d, must be 1 to 1000", o.Clients)
 	bad(o.Singles < 1 || o.Singles > 1000, "--singles is %d, must be 1 to 1000", o.Singles)
+	bad(o.Invocations < 0 || o.Invocations > 0 && o.Invocations < o.Batch, "--invocations is %d, must be 0 or at least --batch", o.Invocations)
 	bad(o.Rate < 0, "--rate is negative")
 	bad(o.Length < time.Second || o.Length > time.Hour, "--length is %s, must be 1s to 1h", o.Length)
 	bad(o.URL != "" && !slices.Equal(o.Benchmarks, []string{"ingest"}), "--url goes with the benchmark ingest only: the others need a daemon of their own")
@@ -72,7 +76,9 @@ type run struct {
 	report  Report
 	yard    yards
 	maxRate float64 // lines a second that ingest has reached; 0 if it was not measured
-	written float64 // bytes that the log and cuts of ingest wrote for each; 0 as well
+	// Bytes written for each by the log and cuts of ingest, and by the cuts of
+	// cut; 0 as well.
+	written, cutWritten float64
 }
 
 // Run runs the benchmarks. When ctx ends, it ends the daemons that it started,
@@ -97,6 +103,9 @@ func Run(ctx context.Context, o Options) (rep Report, err error) {
 	}
 	r := &run{Options: o, dir: dir}
 	r.report.about(o)
+	if inMemory(dir) {
+		r.report.Setting["filesystem"] = noDisk
+	}
 	defer func() {
 		rep = r.report
 		if removeErr := os.RemoveAll(dir); removeErr != nil {
@@ -115,6 +124,7 @@ func Run(ctx context.Context, o Options) (rep Report, err error) {
 			return rep, fmt.Errorf("bench %s: %w", name, err)
 		}
 	}
+	r.report.Complete = true
 	return rep, nil
 }
 

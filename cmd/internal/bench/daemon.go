@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,9 +30,18 @@ type daemon struct {
 	done chan struct{} // closed when it has ended
 	err  error         // of Wait
 
-	mu   sync.Mutex
-	tail []string // of what it logged
+	mu     sync.Mutex
+	tail   []string // of what it logged
+	events []event
 }
+
+// event is a day that a daemon says it has sealed or deleted.
+type event struct {
+	at   time.Time
+	line string
+}
+
+var eventLine = regexp.MustCompile(` msg="(sealed|deleted) day"`)
 
 // client keeps as many connections as anybody here uses.
 func client() *http.Client {
@@ -64,7 +74,7 @@ var addrField = regexp.MustCompile(` addr=(\S+)`)
 func (r *run) launch(ctx context.Context, dir string, flags ...string) (*daemon, error) {
 	d := &daemon{dir: dir, http: client(), done: make(chan struct{})}
 	args := append([]string{"serve", "--storage.path=" + dir, "--web.listen-address=127.0.0.1:0", "--web.enable-admin-api",
-		"--wal.sync=" + r.WALSync, "--retention.disk-usage=0"}, flags...)
+		"--wal.sync=" + r.WALSync, "--retention.disk-usage=0", "--retention.time=0"}, flags...) // 0 keeps: days of the past are made
 	d.cmd = exec.Command(r.Binary, args...)
 	d.cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "DAYBOOK_") }) // flags of a real daemon
 	d.cmd.SysProcAttr = apart()                                                                                    // Ctrl-C is for us: we end it
@@ -104,6 +114,9 @@ func (d *daemon) read(r io.Reader, addr chan<- string) {
 		if len(d.tail) > 200 {
 			d.tail = d.tail[100:]
 		}
+		if eventLine.MatchString(lines.Text()) {
+			d.events = append(d.events, event{time.Now(), lines.Text()})
+		}
 		d.mu.Unlock()
 		if m := addrField.FindStringSubmatch(lines.Text()); m != nil {
 			select {
@@ -114,15 +127,22 @@ func (d *daemon) read(r io.Reader, addr chan<- string) {
 	}
 }
 
-// logged returns the lines that it logged of late.
-func (d *daemon) logged() []string {
+// did returns the events whose line has a text.
+func (d *daemon) did(text string) (out []event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append([]string(nil), d.tail...)
+	for _, e := range d.events {
+		if strings.Contains(e.line, text) {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 func (d *daemon) lastWords() string {
-	lines := d.logged()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	lines := d.tail
 	return strings.Join(lines[max(0, len(lines)-3):], "\n")
 }
 
@@ -172,21 +192,41 @@ func (d *daemon) end(sig syscall.Signal) error {
 	}
 }
 
+// wrote is the bytes that it caused to be written to the disk in its life,
+// after stop.
+func (d *daemon) wrote() int64 { return writtenBy(d.cmd.ProcessState) }
+
 func (d *daemon) get(ctx context.Context, path string) (code int, body []byte, err error) {
-	return d.do(ctx, http.MethodGet, path, nil)
+	code, body, _, err = d.do(ctx, http.MethodGet, path, nil)
+	return code, body, err
 }
 
-func (d *daemon) do(ctx context.Context, method, path string, body []byte) (int, []byte, error) {
+func (d *daemon) do(ctx context.Context, method, path string, body []byte) (int, []byte, http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, method, d.url+path, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	resp, err := d.http.Do(req)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	answer, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, answer, errors.Join(err, resp.Body.Close())
+	return resp.StatusCode, answer, resp.Header, errors.Join(err, resp.Body.Close())
+}
+
+// dropped is how many acknowledged rows it has dropped so far.
+func (d *daemon) dropped(ctx context.Context) (int64, error) {
+	code, body, err := d.get(ctx, "/healthz")
+	if err != nil {
+		return 0, err
+	}
+	var health struct {
+		Dropped *int64 `json:"dropped_total"`
+	}
+	if err := json.Unmarshal(body, &health); err != nil || health.Dropped == nil {
+		return 0, fmt.Errorf("/healthz does not say what was dropped: %d %.300s", code, body)
+	}
+	return *health.Dropped, nil
 }
 
 // cutAll has everything cut that can be, so that what was written is comparable.
@@ -195,7 +235,7 @@ func (d *daemon) cutAll(ctx context.Context, seal bool) error {
 	if seal {
 		path += "?seal=true"
 	}
-	code, body, err := d.do(ctx, http.MethodPost, path, nil)
+	code, body, _, err := d.do(ctx, http.MethodPost, path, nil)
 	if err == nil && code != http.StatusOK {
 		err = fmt.Errorf("cutting: %d %s", code, body)
 	}
@@ -207,16 +247,17 @@ type answer struct {
 	Accepted, Rejected, Dropped int64
 }
 
-// post sends lines. busy says that the daemon asked to try again later.
-func (d *daemon) post(ctx context.Context, body []byte) (a answer, busy bool, err error) {
-	code, text, err := d.do(ctx, http.MethodPost, "/api/v1/invocations", body)
+// post sends lines. again says that the daemon asked to come again after that.
+func (d *daemon) post(ctx context.Context, body []byte) (a answer, again time.Duration, err error) {
+	code, text, header, err := d.do(ctx, http.MethodPost, "/api/v1/invocations", body)
 	switch {
 	case err != nil:
-		return a, false, err
-	case code == http.StatusServiceUnavailable:
-		return a, true, nil
+		return a, 0, err
+	case code == http.StatusServiceUnavailable || code == http.StatusTooManyRequests:
+		seconds, _ := strconv.Atoi(header.Get("Retry-After")) // what it does not say is a short while
+		return a, max(time.Duration(seconds)*time.Second, comeAgain), nil
 	case code != http.StatusOK:
-		return a, false, fmt.Errorf("the daemon answers %d: %.300s", code, text)
+		return a, 0, fmt.Errorf("the daemon answers %d: %.300s", code, text)
 	}
-	return a, false, json.Unmarshal(text, &a)
+	return a, 0, json.Unmarshal(text, &a)
 }

@@ -11,27 +11,60 @@ import (
 // ingest sends as fast as lines are taken, then at half of that, then single
 // lines from many clients.
 func (r *run) ingest(ctx context.Context) (err error) {
-	d := remote(r.URL)
-	if r.URL == "" {
-		dir, err := r.subdir("ingest")
-		if err != nil {
-			return err
-		}
-		if d, err = r.start(ctx, dir); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, d.stop()) }()
-	}
-	if err := r.ingestFull(ctx, d); err != nil {
+	if err := r.ingestYards(ctx); err != nil {
 		return err
 	}
-	if r.Rate > 0 {
-		return nil
+	dir := ""
+	if r.URL == "" {
+		if dir, err = r.subdir("ingest"); err != nil {
+			return err
+		}
 	}
+	d, err := r.ingester(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if err := r.ingestFull(ctx, d); err != nil {
+		return errors.Join(err, d.stop())
+	}
+	if r.Rate > 0 {
+		return d.stop()
+	}
+	// The daemon was ended to see all that it writes: here is another one.
+	if d, err = r.ingester(ctx, dir); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.stop()) }()
 	if err := r.ingestHalf(ctx, d); err != nil {
 		return err
 	}
 	return r.ingestSingles(ctx, d)
+}
+
+// ingester is a daemon of our own on a directory, or the one of --url.
+func (r *run) ingester(ctx context.Context, dir string) (*daemon, error) {
+	if r.URL != "" {
+		return remote(r.URL), nil
+	}
+	return r.start(ctx, dir)
+}
+
+// ingestYards measures the yardsticks while no daemon has anything to do.
+func (r *run) ingestYards(ctx context.Context) error {
+	if r.URL == "" {
+		if _, _, err := r.ancestorTable(ctx); err != nil {
+			return err
+		}
+		if _, err := r.plain(ctx); err != nil {
+			return err
+		}
+	}
+	for _, lines := range []int{r.Batch, 1} {
+		if _, err := r.fsyncs(ctx, lines); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // watch reports how far sending has come until stop is called.
@@ -57,37 +90,39 @@ func (r *run) watch(what string, n *atomic.Int64) (stop func()) {
 
 func (r *run) ingestFull(ctx context.Context, d *daemon) error {
 	ancestor, plain := speed{}, speed{}
-	var err error
 	if d.pid != 0 {
-		if _, ancestor, err = r.ancestorTable(ctx); err != nil {
-			return err
-		}
-		if plain, err = r.plain(ctx); err != nil {
-			return err
-		}
+		ancestor, plain = r.yard.ancestorSpeed, *r.yard.plainSpeed
 	}
 	profiled := r.profile(ctx, d, "ingest")
 	before, own := usageOf(d.pid), cpuTime()
 	var n atomic.Int64
+	full := sending{clients: r.Clients, batch: r.Batch, rate: r.Rate, length: r.Length, live: &n}
+	if r.Invocations > 0 {
+		full.length, full.rows = 0, int64(r.Invocations)
+	}
 	stop, rss := r.watch("ingest", &n), watchRSS(d.pid)
-	s, err := r.send(ctx, d, sending{clients: r.Clients, batch: r.Batch, rate: r.Rate, length: r.Length, live: &n})
+	s, err := r.send(ctx, d, full)
 	stop()
 	samples := rss()
 	if err := errors.Join(err, profiled()); err != nil {
 		return err
 	}
-	after := usageOf(d.pid)
+	after, own := usageOf(d.pid), cpuTime()-own
 	r.maxRate = s.rate()
-	rows := max(float64(s.Accepted), 1)
-	const bench = "ingest"
-	full := r.report.more(bench, "sustained, batches of "+number(float64(r.Batch))+", "+number(float64(r.Clients))+" clients", "inv/s", s.rate())
-	if r.Rate == 0 {
-		full.target(70_000)
+	if r.Rate > 0 {
+		r.maxRate = r.Rate
 	}
-	r.against(full, ancestor.rate, theAncestor)
+	rows := max(float64(s.stayed()), 1)
+	const bench = "ingest"
+	f := r.report.more(bench, "sustained, batches of "+number(float64(r.Batch))+", "+number(float64(r.Clients))+" clients", "inv/s", s.rate())
+	if r.Rate == 0 {
+		f.target(70_000)
+	}
+	r.against(f, ancestor.rate, theAncestor)
+	r.report.more(bench, "  of so many that stayed", "inv", rows)
 	if d.pid != 0 {
-		r.report.less(bench, "CPU of the daemon", "µs/inv", (after.cpu-before.cpu).Seconds()*1e6/rows).against(plain.cpu, thePlain)
-		r.report.less(bench, "CPU of the generator", "µs/inv", (cpuTime()-own).Seconds()*1e6/rows)
+		r.report.used(bench, "CPU of the daemon", "µs/inv", (after.cpu-before.cpu).Seconds()*1e6/rows).against(plain.cpu, thePlain)
+		r.report.less(bench, "CPU of the generator", "µs/inv", own.Seconds()*1e6/rows)
 	}
 	if err := r.acks(ctx, bench, &s, r.Batch, 0); err != nil {
 		return err
@@ -96,17 +131,41 @@ func (r *run) ingestFull(ctx context.Context, d *daemon) error {
 	if d.pid == 0 {
 		return nil
 	}
-	r.report.less(bench, "resident memory, highest", "MiB", mib(highest(samples))).target(450)
-	if err := d.cutAll(ctx, false); err != nil {
+	r.report.used(bench, "resident memory, highest", "MiB", mib(highest(samples))).target(450)
+	// All that is still to be written: what is not cut, and, when the daemon
+	// ends, what is in the live files' own logs.
+	r.progress("ingest: cutting what is left")
+	if err := errors.Join(d.cutAll(ctx, false), d.stop()); err != nil {
 		return err
 	}
-	end := usageOf(d.pid)
-	r.written = float64(end.written-before.written) / rows
+	r.written = float64(d.wrote()-before.written) / rows
 	stored := float64(size(filepath.Join(d.dir, "live")) + size(filepath.Join(d.dir, "days")))
-	r.report.less(bench, "written to the disk, log and cuts", "B/inv", float64(end.written-before.written)/rows).against(ancestor.written, theAncestor)
+	r.report.used(bench, "written to the disk, log and cuts", "B/inv", r.written).against(ancestor.written, theAncestor)
 	r.report.less(bench, "stored, not sealed yet", "B/inv", stored/rows).against(ancestor.bytes, theAncestor)
-	r.report.less(bench, "written per byte stored", "×", float64(end.written-before.written)/max(stored, 1)).against(ancestor.written/max(ancestor.bytes, 1), theAncestor)
+	r.report.used(bench, "written per byte stored", "×", r.written*rows/max(stored, 1)).against(ancestor.written/max(ancestor.bytes, 1), theAncestor)
 	return nil
+}
+
+// logWritten is what a daemon writes to the disk for each invocation that it
+// only logs.
+func (r *run) logWritten(ctx context.Context) (float64, error) {
+	dir, err := r.subdir("log")
+	if err != nil {
+		return 0, err
+	}
+	rows := min(int64(r.Rows), headRecords)
+	d, err := r.start(ctx, dir, uncut(rows)...)
+	if err != nil {
+		return 0, err
+	}
+	r.progress("filling a log")
+	before := usageOf(d.pid).written
+	s, err := r.send(ctx, d, sending{clients: r.Clients, batch: min(r.Batch, int(rows)), rows: rows})
+	written := usageOf(d.pid).written - before
+	if err := errors.Join(err, d.kill()); err != nil {
+		return 0, err
+	}
+	return float64(written) / max(float64(s.stayed()), 1), nil
 }
 
 // against compares unless the yardstick was not measured.
@@ -130,12 +189,12 @@ func (r *run) acks(ctx context.Context, bench string, s *sent, lines int, target
 
 // lost reports what was not stored, if anything.
 func (r *run) lost(bench string, s *sent) {
-	r.report.less(bench, "dropped", "inv", float64(s.Dropped))
+	r.report.less(bench, "dropped", "inv", float64(s.lost))
 	if s.Rejected > 0 {
 		r.report.less(bench, "refused", "inv", float64(s.Rejected))
 	}
 	if s.busy > 0 {
-		r.report.less(bench, "answered 503", "requests", float64(s.busy))
+		r.report.less(bench, "answered: come again", "requests", float64(s.busy))
 	}
 	if s.cut > 0 {
 		r.report.less(bench, "connections closed on a request", "requests", float64(s.cut))
@@ -174,7 +233,7 @@ func (r *run) ingestSingles(ctx context.Context, d *daemon) error {
 	r.report.more(bench, "one a request, "+number(float64(r.Singles))+" clients", "inv/s", s.rate()).target(8000).
 		against(float64(len(fsyncs))/sum(fsyncs).Seconds(), theFsync)
 	if d.pid != 0 {
-		r.report.less(bench, "CPU of the daemon", "µs/inv", (usageOf(d.pid).cpu-before.cpu).Seconds()*1e6/max(float64(s.Accepted), 1))
+		r.report.used(bench, "CPU of the daemon", "µs/inv", (usageOf(d.pid).cpu-before.cpu).Seconds()*1e6/max(float64(s.stayed()), 1))
 	}
 	r.lost(bench, &s)
 	return r.acks(ctx, bench, &s, 1, 0)

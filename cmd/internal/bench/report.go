@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/url"
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -29,18 +31,36 @@ type Figure struct {
 
 // Report is what a run has measured.
 type Report struct {
-	Setting map[string]string `json:"setting"`
-	Figures []Figure          `json:"figures"`
+	// Complete is false if the run ended before all was measured.
+	Complete bool              `json:"complete"`
+	Setting  map[string]string `json:"setting"`
+	Figures  []Figure          `json:"figures"`
 }
 
 func (r *Report) about(o Options) {
 	r.Setting = map[string]string{
 		"cpus": strconv.Itoa(runtime.NumCPU()), "go": runtime.Version(), "seed": strconv.FormatUint(o.Seed, 10),
 		"rows": strconv.Itoa(o.Rows), "days": strconv.Itoa(o.Days), "batch": strconv.Itoa(o.Batch), "clients": strconv.Itoa(o.Clients),
-		"length": o.Length.String(), "wal.sync": o.WALSync,
+		"length": o.Length.String(), "wal.sync": o.WALSync, "invocations": strconv.Itoa(o.Invocations), "singles": strconv.Itoa(o.Singles),
+		"rate": strconv.FormatFloat(o.Rate, 'f', -1, 64), "cut_rows": strconv.Itoa(cutRows), "version": o.Version,
+		"started": time.Now().UTC().Format(time.RFC3339),
+	}
+	if o.URL != "" {
+		r.Setting["url"] = withoutPassword(o.URL)
 	}
 	r.Figures = []Figure{}
 }
+
+func withoutPassword(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return ""
+	}
+	return u.Redacted()
+}
+
+// noDisk is the setting of a file system in memory.
+const noDisk = "in memory"
 
 // more adds a figure of which more is better, less one of which less is.
 func (r *Report) more(bench, name, unit string, measured float64) *Figure {
@@ -52,6 +72,14 @@ func (r *Report) less(bench, name, unit string, measured float64) *Figure {
 	f := r.more(bench, name, unit, measured)
 	f.Smaller = true
 	return f
+}
+
+// used adds a figure of what the system knows of a process, if it does.
+func (r *Report) used(bench, name, unit string, measured float64) *Figure {
+	if !knowsUsage {
+		return &Figure{}
+	}
+	return r.less(bench, name, unit, measured)
 }
 
 // target and against complete a figure, before the next one is added.
@@ -108,9 +136,15 @@ func (r *Report) Table(w io.Writer) error {
 	}
 	var b strings.Builder
 	align(&b, rows, map[int]bool{2: true, 3: true, 5: true, 6: true})
-	fmt.Fprintf(&b, "\n%s CPUs, %s rows a day file, %s for each measurement of ingest, seed %s. Ratio: how many times better than the\n"+
-		"yardstick of this run. Targets are for 3 million rows (--rows=3000000 --length=1m) on two idle cores. See docs/performance.md.\n",
-		r.Setting["cpus"], r.Setting["rows"], r.Setting["length"], r.Setting["seed"])
+	fmt.Fprintf(&b, "\nVersion %s, %s, %s CPUs, %s rows a day file, %s days, %s for each measurement of ingest, seed %s. Ratio: how many times better\n"+
+		"than the yardstick of this run. Targets are for 3 million rows and 30 days on two idle cores: docs/performance.md has the commands.\n",
+		r.Setting["version"], r.Setting["started"], r.Setting["cpus"], r.Setting["rows"], r.Setting["days"], r.Setting["length"], r.Setting["seed"])
+	if r.Setting["filesystem"] == noDisk {
+		b.WriteString("Measured in memory: nothing was written to a disk and an fsync cost nothing. Name a directory on a disk: --storage.path.\n")
+	}
+	if !r.Complete {
+		b.WriteString("The run ended before all was measured.\n")
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -18,16 +18,19 @@ type sending struct {
 	clients int
 	batch   int
 	rate    float64       // lines a second, over all clients; 0 is as many as are taken
-	length  time.Duration // 0 is until rows or the context ends it
+	length  time.Duration // 0 is until rows or stop ends it
 	rows    int64         // 0 is no limit
-	pool    *load.Pool    // nil is that of finished invocations
+	stop    chan struct{} // closed: no more requests, those under way are waited for; may be nil
 	live    *atomic.Int64 // accepted so far; may be nil
+
+	stubborn bool // comes again at once when it is told to wait
 }
 
 // sent is what became of it.
 type sent struct {
 	answer
-	busy int64 // requests that were asked to come again
+	lost int64 // acknowledged rows that the daemon dropped meanwhile, whoever sent them
+	busy int64 // answers that asked to come again
 	cut  int64 // requests whose connection was closed on them
 	took time.Duration
 	acks []time.Duration // how long each request took, ascending
@@ -51,7 +54,12 @@ func (s *sent) between(from, to time.Time) (out []time.Duration) {
 	return out
 }
 
-func (s *sent) rate() float64 { return float64(s.Accepted) / s.took.Seconds() }
+// stayed is how many rows were acknowledged and not dropped later: an answer
+// knows only what was dropped of its own request, which it does not count as
+// accepted.
+func (s *sent) stayed() int64 { return max(0, s.Accepted-max(0, s.lost-s.Dropped)) }
+
+func (s *sent) rate() float64 { return float64(s.stayed()) / s.took.Seconds() }
 
 // ack is a percentile of the acknowledgements in milliseconds.
 func (s *sent) ack(p float64) float64 { return percentile(s.acks, p) }
@@ -66,8 +74,22 @@ func percentile(d []time.Duration, p float64) float64 {
 
 // send sends lines from several clients at once. At a given rate a request's
 // time counts from when it was due, not from when a client was free: a stall
-// then shows in all requests that it held up.
-func (r *run) send(ctx context.Context, d *daemon, s sending) (sent, error) {
+// then shows in all requests that it held up. What is under way in the end is
+// waited for: the last ones may be those that waited longest.
+func (r *run) send(ctx context.Context, d *daemon, s sending) (out sent, err error) {
+	before, err := d.dropped(ctx)
+	if err != nil {
+		return out, err
+	}
+	if out, err = r.sendAll(ctx, d, s); err != nil || ctx.Err() != nil {
+		return out, errors.Join(err, ctx.Err())
+	}
+	after, err := d.dropped(ctx)
+	out.lost = after - before
+	return out, err
+}
+
+func (r *run) sendAll(ctx context.Context, d *daemon, s sending) (sent, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	began := time.Now()
@@ -78,9 +100,6 @@ func (r *run) send(ctx context.Context, d *daemon, s sending) (sent, error) {
 	var errs []error
 	for range s.clients {
 		lines := r.lines()
-		if s.pool != nil {
-			lines = s.pool.Lines(r.Seed<<20 + r.seeds)
-		}
 		wg.Go(func() {
 			c := sender{sending: s, d: d, lines: lines, began: began, turn: &turn, total: &rows}
 			err := c.run(ctx)
@@ -140,20 +159,12 @@ func (c *sender) run(ctx context.Context) error {
 		if c.rate == 0 {
 			due = time.Now()
 		}
-		a, busy, err := c.d.post(ctx, c.buf)
+		a, err := c.post(ctx)
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || errors.Is(err, errGaveUp):
 			return nil
-		case errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF):
-			// A request that was refused before its body was read. A daemon
-			// that is gone refuses connections, which ends this.
-			c.sent.cut++
-			continue
 		case err != nil:
 			return err
-		case busy:
-			c.sent.busy++
-			continue
 		}
 		c.sent.done = append(c.sent.done, ackAt{time.Now(), time.Since(due)})
 		c.sent.Accepted += a.Accepted
@@ -166,23 +177,69 @@ func (c *sender) run(ctx context.Context) error {
 	return nil
 }
 
+// errGaveUp is returned when the time is over before a request was taken.
+var errGaveUp = errors.New("the time is over")
+
+// comeAgain is the wait before a request that was not taken is sent again,
+// unless the daemon names one, which is then at most longestWait.
+const (
+	comeAgain   = 20 * time.Millisecond
+	longestWait = 10 * time.Second
+)
+
+// post sends what is in buf until it is taken. The wait counts as that of the
+// request.
+func (c *sender) post(ctx context.Context) (answer, error) {
+	for {
+		a, again, err := c.d.post(ctx, c.buf)
+		switch {
+		case errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF):
+			// A request that was refused before its body was read. A daemon
+			// that is gone refuses connections, which ends this.
+			c.sent.cut++
+			again = comeAgain
+		case err != nil || again == 0:
+			return a, err
+		default:
+			c.sent.busy++
+		}
+		if c.stubborn {
+			again = comeAgain
+		}
+		if !c.wait(ctx, min(again, longestWait)) || c.over(time.Now()) {
+			return a, errGaveUp
+		}
+	}
+}
+
 // due waits for the next request's turn; false when the time is over.
 func (c *sender) due(ctx context.Context) (time.Time, bool) {
 	due := time.Now()
 	if c.rate > 0 {
 		due = c.began.Add(time.Duration(float64(c.turn.Add(1)) * float64(c.batch) / c.rate * float64(time.Second)))
 	}
-	if c.length > 0 && due.Sub(c.began) >= c.length {
-		return due, false
+	return due, !c.over(due) && c.wait(ctx, time.Until(due))
+}
+
+func (c *sender) over(at time.Time) bool { return c.length > 0 && at.Sub(c.began) >= c.length }
+
+// wait is false if the sending ended first.
+func (c *sender) wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-c.stop:
+		return false
+	default:
 	}
-	if wait := time.Until(due); wait > 0 {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return due, false
-		}
+	if d <= 0 {
+		return true
 	}
-	return due, true
+	select {
+	case <-time.After(d):
+		return true
+	case <-c.stop:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // watchRSS samples the resident memory of a daemon until stop is called, which

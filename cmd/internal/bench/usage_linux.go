@@ -18,6 +18,9 @@ type usage struct {
 	written int64 // bytes that it caused to be written to the disk
 }
 
+// knowsUsage says that there is a /proc.
+const knowsUsage = true
+
 // tick is the unit of times in /proc, the same on every Linux that Go runs on.
 const tick = time.Second / 100
 
@@ -43,6 +46,23 @@ func usageOf(pid int) (u usage) {
 		}
 	}
 	return u
+}
+
+// writtenBy is what a process that has ended caused to be written to the disk.
+func writtenBy(p *os.ProcessState) int64 {
+	u, ok := p.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0
+	}
+	return u.Oublock * 512
+}
+
+// inMemory reports whether a directory is of a file system that has no disk.
+func inMemory(dir string) bool {
+	const tmpfs, ramfs = 0x01021994, 0x858458f6
+	var st syscall.Statfs_t
+	err := syscall.Statfs(dir, &st)
+	return err == nil && (uint32(st.Type) == tmpfs || uint32(st.Type) == ramfs)
 }
 
 // apart keeps the terminal's Ctrl-C from a process.

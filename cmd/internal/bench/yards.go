@@ -56,7 +56,7 @@ func (y *yards) close() error {
 }
 
 // firstDay is the first of the days that are generated: the last one is three
-// days ago, so that none is being written.
+// days ago, so that none is being written. Daemons keep days for ever here.
 func (r *run) firstDay() task.Day {
 	return task.DayOf(time.Now().UnixMicro()) - task.Day(r.Days) - 2
 }
@@ -118,6 +118,9 @@ func (r *run) plain(ctx context.Context) (speed, error) {
 
 // measureTable times cuts into a table that holds some rows.
 func (r *run) measureTable(ctx context.Context, t *yardstick.Table, g *load.Load, held int64) (speed, error) {
+	if err := t.Checkpoint(); err != nil { // what came before is not theirs
+		return speed{}, err
+	}
 	m := meter{}
 	for range r.cuts() {
 		invs := take(g, cutRows)
