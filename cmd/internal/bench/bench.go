@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"daybook/tsdb/load"
@@ -123,6 +124,9 @@ func Run(ctx context.Context, o Options) (rep Report, err error) {
 		if err := benchmarks[name](ctx); err != nil {
 			return rep, fmt.Errorf("bench %s: %w", name, err)
 		}
+		if err := r.sweep(); err != nil {
+			return rep, err
+		}
 	}
 	r.report.Complete = true
 	return rep, nil
@@ -138,6 +142,18 @@ func (r *run) subdir(name string) (string, error) {
 		return "", fmt.Errorf("making a directory: %w", err)
 	}
 	return dir, nil
+}
+
+// sweep removes what a benchmark has left, to need no more disk than the
+// largest; the ancestor's table is for all.
+func (r *run) sweep() error {
+	entries, err := os.ReadDir(r.dir)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ancestorDir) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(r.dir, e.Name())))
+		}
+	}
+	return err
 }
 
 // lines is a generator for one more client.

@@ -30,7 +30,7 @@ func (r *run) sealBeside(ctx context.Context, live string) error {
 	if err != nil {
 		return err
 	}
-	r.report.more(bench, "ingest meanwhile, as fast as it is taken", "inv/s", float64(len(w.acks)*r.Batch)/w.took.Seconds()).target(50_000)
+	r.report.more(bench, "ingest meanwhile, as fast as it is taken", "inv/s", max(0, float64(int64(w.answered*r.Batch)-s.lost))/w.took.Seconds()).target(50_000)
 	r.report.more(bench, "  the seal", "rows/s", float64(r.Rows)/w.took.Seconds())
 	r.lost(bench, &s)
 	if err := errors.Join(r.findMaximum(ctx, d), d.stop()); err != nil {
@@ -60,6 +60,7 @@ type window struct {
 	from, to time.Time
 	took     time.Duration
 	acks     []time.Duration // ascending
+	answered int             // of them, not after it
 }
 
 // sendUntilSealed starts a daemon, which seals the day that it finds, and sends
@@ -114,6 +115,11 @@ func (r *run) sendUntil(ctx context.Context, d *daemon, s sending, text string, 
 		}
 		w := window{from: e.at.Add(-took), to: e.at.Add(longer), took: took}
 		w.acks = out.between(w.from, w.to)
+		for _, a := range out.done {
+			if a.at.After(w.from) && a.at.Before(w.to) {
+				w.answered++
+			}
+		}
 		ws = append(ws, w)
 	}
 	return out, ws, nil

@@ -55,6 +55,8 @@ func (y *yards) close() error {
 	return y.ancestor.Close()
 }
 
+const ancestorDir = "ancestor"
+
 // firstDay is the first of the days that are generated: the last one is three
 // days ago, so that none is being written. Daemons keep days for ever here.
 func (r *run) firstDay() task.Day {
@@ -67,7 +69,7 @@ func (r *run) ancestorTable(ctx context.Context) (*yardstick.Table, speed, error
 	if y.ancestor != nil {
 		return y.ancestor, y.ancestorSpeed, nil
 	}
-	dir, err := r.subdir("ancestor")
+	dir, err := r.subdir(ancestorDir)
 	if err != nil {
 		return nil, speed{}, err
 	}
