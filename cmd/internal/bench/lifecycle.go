@@ -100,11 +100,13 @@ func median(xs []float64) float64 {
 	return xs[len(xs)/2]
 }
 
-// pooled is what was acknowledged in windows, or in ones as long some time
-// before them.
+// pooled is what was acknowledged in windows, which may overlap, or in ones as
+// long some time before them.
 func pooled(s *sent, ws []window, before time.Duration) (acks []time.Duration) {
-	for _, w := range ws {
-		acks = append(acks, s.between(w.from.Add(-before), w.to.Add(-before))...)
+	for _, a := range s.done {
+		if slices.ContainsFunc(ws, func(w window) bool { return a.within(w.from.Add(-before), w.to.Add(-before)) }) {
+			acks = append(acks, a.took)
+		}
 	}
 	slices.Sort(acks)
 	return acks

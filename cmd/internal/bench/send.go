@@ -43,10 +43,15 @@ type ackAt struct {
 	took time.Duration
 }
 
+// within reports whether it was answered, or began to wait, in a stretch of time.
+func (a *ackAt) within(from, to time.Time) bool {
+	return a.at.After(from) && a.at.Add(-a.took).Before(to)
+}
+
 // between is what was answered, or began to wait, in a stretch of time.
 func (s *sent) between(from, to time.Time) (out []time.Duration) {
 	for _, a := range s.done {
-		if a.at.After(from) && a.at.Add(-a.took).Before(to) {
+		if a.within(from, to) {
 			out = append(out, a.took)
 		}
 	}

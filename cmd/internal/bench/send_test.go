@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // fake is a daemon that answers as it is told to.
@@ -100,5 +101,19 @@ func TestSendStop(t *testing.T) {
 	out := sendTo(t, f, sending{clients: 5, batch: 10, stop: stop})
 	if out.Accepted != f.rows.Load() || len(out.acks) != int(f.posts.Load()) || out.Accepted != 50 {
 		t.Errorf("accepted %d of %d, %d acknowledgements", out.Accepted, f.rows.Load(), len(out.acks))
+	}
+}
+
+// TestPooled counts an acknowledgement once, however many windows it is in.
+func TestPooled(t *testing.T) {
+	begin := time.Now()
+	at := func(ms int) time.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
+	s := sent{}
+	for ms := 10; ms <= 100; ms += 10 {
+		s.done = append(s.done, ackAt{at(ms), 5 * time.Millisecond})
+	}
+	ws := []window{{from: at(45), to: at(72)}, {from: at(48), to: at(76)}} // 50, 60, 70 and 80, which began to wait
+	if n, before := len(pooled(&s, ws, 0)), len(pooled(&s, ws, 40*time.Millisecond)); n != 4 || before != 4 {
+		t.Errorf("%d, before %d", n, before)
 	}
 }
