@@ -26,10 +26,12 @@ CREATE INDEX parked_hash ON parked (hash);
 // methods may be used at the same time; they take turns.
 type Parked struct {
 	path     string
-	readOnly bool            // another process may write
+	readOnly bool
+	changes  bool            // another process may write
 	hidden   map[string]bool // by Supersede, before anything is asked
 	// conn holds the connection while nobody uses it.
 	conn   chan *conn
+	sums   parkedSums // of who has the connection
 	filter atomic.Pointer[bloomChain]
 	state  atomic.Pointer[parkedState]
 
@@ -41,6 +43,12 @@ type parkedState struct {
 	cuts  cutSet
 	rows  int64
 	added int64 // ids in the filter, those of rows that are gone included
+}
+
+// parkedTx is the state that a transaction makes.
+type parkedTx struct {
+	parkedState
+	delta parkedDelta
 }
 
 func flipHash(hash uint64) int64 { return int64(hash ^ 1<<63) }
@@ -70,7 +78,7 @@ func openParked(path string, mode fileMode) (*Parked, error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	p := &Parked{path: path, readOnly: mode != modeWrite, conn: make(chan *conn, 1), closed: make(chan struct{}), hidden: map[string]bool{}}
+	p := &Parked{path: path, readOnly: mode != modeWrite, changes: mode == modeRead, sums: parkedSums{limit: maxParkedBytes, most: maxParkedNames}, conn: make(chan *conn, 1), closed: make(chan struct{}), hidden: map[string]bool{}}
 	err = p.load(c)
 	if err == nil && !p.readOnly {
 		err = writable(c, path)
@@ -165,7 +173,7 @@ func (p *Parked) Put(ctx context.Context, cut uint64, invs []*task.Invocation) e
 	if err := checkCut(cut); err != nil {
 		return err
 	}
-	return p.change(ctx, func(c *conn, s *parkedState) error {
+	return p.change(ctx, func(c *conn, s *parkedTx) error {
 		if s.cuts.has(cut) {
 			return nil
 		}
@@ -200,7 +208,7 @@ func (p *Parked) Put(ctx context.Context, cut uint64, invs []*task.Invocation) e
 
 // putRow stores one in place of the row that there is of its id. data is a
 // buffer, which it returns.
-func (p *Parked) putRow(ctx context.Context, c *conn, s *parkedState, v *task.Invocation, data []byte) ([]byte, error) {
+func (p *Parked) putRow(ctx context.Context, c *conn, s *parkedTx, v *task.Invocation, data []byte) ([]byte, error) {
 	k := v.Key()
 	if err := p.deleteRow(ctx, c, s, k.Hash, k.ID); err != nil {
 		return data, err
@@ -210,6 +218,7 @@ func (p *Parked) putRow(ctx context.Context, c *conn, s *parkedState, v *task.In
 		return data, err
 	}
 	p.filter.Load().add(k.Hash)
+	p.sums.comes(&s.delta, v)
 	s.rows++
 	s.added++
 	return data, nil
@@ -218,7 +227,7 @@ func (p *Parked) putRow(ctx context.Context, c *conn, s *parkedState, v *task.In
 // TakeIn merges what another file has, rows and cuts, in one transaction. The
 // other file is as it was. Doing it twice is doing it once.
 func (p *Parked) TakeIn(ctx context.Context, other *Parked) error {
-	return p.change(ctx, func(c *conn, s *parkedState) error {
+	return p.change(ctx, func(c *conn, s *parkedTx) error {
 		var data []byte
 		err := other.Scan(ctx, nil, true, func(v *task.Invocation) (bool, error) {
 			known, err := readParked(ctx, c, p.path, "WHERE hash = ? AND id = ?", flipHash(task.HashID(v.TaskID)), v.TaskID)
@@ -246,7 +255,7 @@ func (p *Parked) TakeIn(ctx context.Context, other *Parked) error {
 
 // Delete removes invocations; ids that are not parked are no error.
 func (p *Parked) Delete(ctx context.Context, ids []string) error {
-	return p.change(ctx, func(c *conn, s *parkedState) error {
+	return p.change(ctx, func(c *conn, s *parkedTx) error {
 		for _, id := range ids {
 			if err := p.deleteRow(ctx, c, s, task.HashID(id), id); err != nil {
 				return err
@@ -257,7 +266,7 @@ func (p *Parked) Delete(ctx context.Context, ids []string) error {
 }
 
 // change runs one transaction.
-func (p *Parked) change(ctx context.Context, fn func(c *conn, s *parkedState) error) error {
+func (p *Parked) change(ctx context.Context, fn func(c *conn, s *parkedTx) error) error {
 	if p.readOnly {
 		return ErrFileReadOnly
 	}
@@ -266,11 +275,12 @@ func (p *Parked) change(ctx context.Context, fn func(c *conn, s *parkedState) er
 		return err
 	}
 	defer func() { p.conn <- c }()
-	s := *p.state.Load()
+	s := parkedTx{parkedState: *p.state.Load()}
 	if err := c.transaction(func() error { return fn(c, &s) }); err != nil {
 		return fmt.Errorf("%s: %w", p.Name(), err)
 	}
-	p.state.Store(&s)
+	p.state.Store(&s.parkedState)
+	p.sums.apply(&s.delta)
 	// Invocations come and go: a filter of mostly gone ones is made anew.
 	if s.added > 4*s.rows+firstBloomIDs {
 		return p.rebuild(ctx, c)
@@ -278,14 +288,17 @@ func (p *Parked) change(ctx context.Context, fn func(c *conn, s *parkedState) er
 	return nil
 }
 
-func (p *Parked) deleteRow(ctx context.Context, c *conn, s *parkedState, hash uint64, id string) error {
+func (p *Parked) deleteRow(ctx context.Context, c *conn, s *parkedTx, hash uint64, id string) error {
 	if !p.filter.Load().has(hash) {
 		return nil
 	}
-	var vals [1]driver.Value
-	found, err := c.queryRow(ctx, vals[:], "SELECT at FROM parked WHERE hash = ? AND id = ?", flipHash(hash), id)
+	var vals [2]driver.Value
+	found, err := c.queryRow(ctx, vals[:], "SELECT at, data FROM parked WHERE hash = ? AND id = ?", flipHash(hash), id)
 	if err != nil || !found {
 		return err
+	}
+	if at, ok := vals[0].(int64); ok {
+		p.sums.leaves(&s.delta, task.Key{At: at, Hash: hash, ID: id}, vals[1])
 	}
 	s.rows--
 	return c.exec("DELETE FROM parked WHERE at = ? AND hash = ? AND id = ?", vals[0], flipHash(hash), id)

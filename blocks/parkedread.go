@@ -82,17 +82,25 @@ func (p *Parked) read(ctx context.Context, where string, args ...driver.Value) (
 }
 
 func readParked(ctx context.Context, c *conn, path, where string, args ...driver.Value) (out []task.Invocation, err error) {
-	err = c.each(ctx, 1, func(vals []driver.Value) error {
+	err = eachParked(ctx, c, path, func(v *task.Invocation) { out = append(out, *v) }, where, args...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func eachParked(ctx context.Context, c *conn, path string, fn func(*task.Invocation), where string, args ...driver.Value) error {
+	err := c.each(ctx, 1, func(vals []driver.Value) error {
 		data, _ := vals[0].([]byte)
 		v, err := task.DecodeBinary(data)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errRow, err)
 		}
-		out = append(out, v)
+		fn(&v)
 		return nil
 	}, "SELECT data FROM parked "+where, args...)
 	if err != nil {
-		return nil, openError(path, err)
+		return openError(path, err)
 	}
-	return out, nil
+	return nil
 }

@@ -51,7 +51,7 @@ func (db *DB) Run(ctx context.Context) error {
 	db.noteDowntime()
 	db.ready.Store(true)
 	var wg sync.WaitGroup
-	for _, loop := range []func(context.Context){db.cutLoop, db.sealLoop, db.retainLoop, db.spaceLoop, db.logLoop, db.legacyLoop, db.mendLoop} {
+	for _, loop := range []func(context.Context){db.cutLoop, db.sealLoop, db.retainLoop, db.spaceLoop, db.logLoop, db.legacyLoop, db.mendLoop, db.countParked} {
 		wg.Go(func() { loop(ctx) })
 	}
 	wg.Wait()
@@ -238,6 +238,10 @@ func (db *DB) cutRound(ctx context.Context) (progress bool) {
 	}
 	return errors.Join(err, db.maybeCheckpoint()) == nil && progress
 }
+
+// countParked counts what was parked when the program began, for summaries. What
+// cannot be read they will report.
+func (db *DB) countParked(ctx context.Context) { _ = db.compact.Parked().Count(ctx) }
 
 // fullness is how far the head is towards its nearer cap, 0 to 1.
 func (db *DB) fullness() float64 {

@@ -17,10 +17,12 @@ import (
 const sumTries = 3
 
 // sumOf says of which tasks a sum is: of one by its name, or of all; of these
-// together, where it does not matter which.
+// together, where it does not matter which. ended says that what is open does not
+// matter, and need not be in the sum.
 type sumOf struct {
 	name     string
 	together bool
+	ended    bool
 }
 
 // sum counts every invocation whose row time is in a range once, in its latest
@@ -31,7 +33,7 @@ func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, of su
 	left := blocks.LeftOut{} // by the attempts so far
 	once := func(last bool) (ok bool, err error) {
 		for {
-			s := summation{db: db, from: from, to: to, width: width, name: of.name, flat: of.together, depth: depth, last: last, left: left}
+			s := summation{db: db, from: from, to: to, width: width, name: of.name, flat: of.together, ended: of.ended, depth: depth, last: last, left: left}
 			known := len(left)
 			ok, err = s.run(ctx)
 			set, unreadable = s.added, s.unreadable
@@ -77,6 +79,7 @@ type summation struct {
 	width    rollup.Width
 	name     string
 	flat     bool // the names in the sum do not matter
+	ended    bool // nor does what is open
 	depth    rollup.Depth
 	last     bool           // nothing is being cut
 	left     blocks.LeftOut // of the sum so far; what the attempt leaves out is added
@@ -89,7 +92,6 @@ type summation struct {
 	firstWaits  map[task.Day]bool // whose rollups count waits by the first rule
 	files       []*legacyFile
 	unreadable  []string
-	parked      map[string]bool // ids, if there are legacy files
 }
 
 // run makes the attempt; ok false is to be tried again.
@@ -337,24 +339,15 @@ func (s *summation) take(set *rollup.Set, v *task.Invocation) {
 // memory adds the parked invocations that are not in the head.
 func (s *summation) memory(ctx context.Context) error {
 	parked := s.db.compact.Parked()
-	if parked == nil || parked.Rows() == 0 || len(s.rolled) == 0 {
+	if parked == nil || parked.Rows() == 0 || len(s.rolled) == 0 || s.ended {
 		return nil
 	}
-	s.parked = map[string]bool{}
-	inHead := make(map[string]bool, len(s.account.Invs))
-	for _, v := range s.account.Invs {
-		inHead[v.TaskID] = true
+	q := blocks.ParkedSum{Name: s.name, Minutes: s.width == rollup.Minute, Elsewhere: s.account.Invs,
+		Rollup: s.added.Merge, Row: func(v *task.Invocation) { s.take(s.added, v) }}
+	for _, r := range s.rolled {
+		q.Within = append(q.Within, blocks.ParkedRange{From: r.from, To: r.to})
 	}
-	after := &task.Key{At: s.from - 1}
-	return parked.Scan(ctx, after, true, func(v *task.Invocation) (bool, error) {
-		if !inHead[v.TaskID] {
-			s.take(s.added, v)
-			if len(s.files) > 0 {
-				s.parked[v.TaskID] = true
-			}
-		}
-		return v.RowTime() < s.to, nil
-	})
+	return parked.Sum(ctx, q)
 }
 
 // superseded takes out, of copied days, the rows that another day has taken
@@ -424,7 +417,7 @@ func (s *summation) legacyRows(ctx context.Context, view *blocks.View, f *legacy
 		q.TaskNames = []string{s.name}
 	}
 	from := s.db.openLegacySource(ctx, f, newer, &q, func(id string) bool {
-		return s.account.Holds(id) || s.parked[id] || inDays(ctx, view, id)
+		return s.account.Holds(id) || isParked(ctx, s.db.compact.Parked(), id) || inDays(ctx, view, id)
 	})
 	if from == nil {
 		return

@@ -43,7 +43,7 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 	now := db.now()
 	minute := rollup.Minute.Start(now)
 	since := minute - rateWindow.Microseconds()
-	recent, more, err := db.sum(ctx, since, minute+rollup.Minute.Micros(), rollup.Minute, sumOf{name: name}, rollup.OnlyCounts)
+	recent, more, err := db.sum(ctx, since, minute+rollup.Minute.Micros(), rollup.Minute, sumOf{name: name, ended: true}, rollup.OnlyCounts)
 	if err != nil {
 		return nil, Coverage{}, err
 	}
@@ -68,17 +68,14 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 		}
 		at(rollup.Other).Summary = rollup.Summarize(rest, topNames)
 	}
-	err = db.active(ctx, func(n string) {
-		if name != "" && n != name {
-			return
-		}
+	err = db.active(ctx, name, func(n string, count int64) {
 		t := byName[n]
 		if t == nil && len(byName) > rollup.DefaultLimits.Names {
 			t = at(rollup.Other) // clients can invent names without end
 		} else if t == nil {
 			t = at(strings.Clone(n)) // not the whole row
 		}
-		t.Active++
+		t.Active += uint64(count)
 	})
 	if err != nil {
 		return nil, Coverage{}, err
@@ -101,26 +98,20 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 	return out, db.coverage(&task.Filter{From: from, To: to}, unreadable), nil
 }
 
-// active calls fn with the task name of everything that is open now.
-func (db *DB) active(ctx context.Context, fn func(name string)) error {
+// active calls fn with the task names of everything that is open now, or of one
+// task, and how many those are.
+func (db *DB) active(ctx context.Context, only string, fn func(name string, n int64)) error {
 	snap := db.head.Snapshot()
-	inHead := map[string]bool{}
 	for _, v := range snap.Invs {
-		if v.Open() {
-			fn(v.TaskName)
+		if v.Open() && (only == "" || v.TaskName == only) {
+			fn(v.TaskName, 1)
 		}
-		inHead[v.TaskID] = true
 	}
 	parked := db.compact.Parked()
 	if parked == nil || parked.Rows() == 0 {
 		return nil
 	}
-	return parked.Scan(ctx, nil, true, func(v *task.Invocation) (bool, error) {
-		if !inHead[v.TaskID] {
-			fn(v.TaskName)
-		}
-		return true, nil
-	})
+	return parked.Open(ctx, only, snap.Invs, fn)
 }
 
 // seriesSteps is how many steps of any sketches there is memory for at once.

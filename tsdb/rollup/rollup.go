@@ -161,6 +161,21 @@ func (r *Rollup) Clone() Rollup {
 		Workers: r.Workers.clone(), Queues: r.Queues.clone(), Exceptions: r.Exceptions.clone()}
 }
 
+// ByBins returns r with durations as their bins tell them: what was added and
+// taken away again has left no trace. It shares its memory with r.
+func (r *Rollup) ByBins() *Rollup {
+	if r.Runtime.count < 2 && r.Wait.count < 2 {
+		return r
+	}
+	c := *r
+	c.Runtime.byBins()
+	c.Wait.byBins()
+	return &c
+}
+
+// Bytes is the memory that r takes, with its place in a map.
+func (r *Rollup) Bytes() int64 { return entryBytes + r.footprint() }
+
 // Reset empties r and keeps its memory.
 func (r *Rollup) Reset() {
 	r.Counts = Counts{}

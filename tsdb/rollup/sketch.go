@@ -221,6 +221,13 @@ func (s *Sketch) Subtract(o *Sketch) error {
 	return nil
 }
 
+// byBins sets minimum and maximum to the edges of the bins they are in.
+func (s *Sketch) byBins() {
+	if s.count > 1 { // of one, the sum tells
+		s.min, s.max = lowest(s.bins[0].index), highest(s.bins[len(s.bins)-1].index)
+	}
+}
+
 // narrow sets minimum and maximum after o was taken away. What is greater than
 // o's minimum was not it, and stays exact.
 func (s *Sketch) narrow(o *Sketch) {

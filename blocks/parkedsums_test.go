@@ -1,0 +1,277 @@
+package blocks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"daybook/tsdb/rollup"
+	"daybook/tsdb/task"
+)
+
+// parkedRows is the naive account of what is parked.
+type parkedRows struct {
+	t    *testing.T
+	r    *rand.Rand
+	p    *Parked
+	rows map[string]task.Invocation
+	cut  uint64
+}
+
+func (m *parkedRows) put(fail error) {
+	var invs []*task.Invocation
+	for range m.r.IntN(40) {
+		e := task.Event{TaskID: fmt.Sprint("p", m.r.IntN(300)), TaskName: fmt.Sprint("name", m.r.IntN(9)), At: 3_600_000_000 + m.r.Int64N(6*3_600_000_000),
+			State: []task.State{task.StateSent, task.StateReceived, task.StateStarted, task.StateRetry}[m.r.IntN(4)], Retries: int32(m.r.IntN(3)),
+			Worker: fmt.Sprint("celery@host-", m.r.IntN(5)), Queue: fmt.Sprint("q", m.r.IntN(3)), ExceptionType: fmt.Sprint("E", m.r.IntN(3)), Args: "(1,)"}
+		v := e.Invocation()
+		if m.r.IntN(2) == 0 {
+			v.StartedAt, v.SentAt = e.At, e.At-m.r.Int64N(1<<(1+m.r.IntN(30)))
+		}
+		invs = append(invs, &v)
+	}
+	if fail != nil {
+		err := m.p.change(context.Background(), func(c *conn, s *parkedTx) error {
+			for _, v := range invs {
+				if _, err := m.p.putRow(context.Background(), c, s, v, nil); err != nil {
+					return err
+				}
+			}
+			return fail
+		})
+		if !errors.Is(err, fail) {
+			m.t.Fatal(err)
+		}
+		return
+	}
+	m.cut++
+	if err := m.p.Put(context.Background(), m.cut, invs); err != nil {
+		m.t.Fatal(err)
+	}
+	for _, v := range invs {
+		m.rows[v.TaskID] = *v
+	}
+}
+
+func (m *parkedRows) remove() {
+	var gone []string
+	for id := range m.rows {
+		if m.r.IntN(6) == 0 {
+			gone = append(gone, id)
+			delete(m.rows, id)
+		}
+	}
+	if err := m.p.Delete(context.Background(), append(gone, "never there")); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *parkedRows) reopen() {
+	closeAll(m.t, m.p)
+	limit, most := m.p.sums.limit, m.p.sums.most
+	var err error
+	if m.p, err = OpenParked(m.p.Path()); err != nil {
+		m.t.Fatal(err)
+	}
+	m.p.sums.limit, m.p.sums.most = limit, most
+}
+
+// check asks for some rows, without some that are elsewhere.
+func (m *parkedRows) check() {
+	m.t.Helper()
+	ctx := context.Background()
+	only := ""
+	if m.r.IntN(3) == 0 {
+		only = fmt.Sprint("name", m.r.IntN(9))
+	}
+	elsewhere := []*task.Invocation{{TaskID: "nowhere"}}
+	var within []ParkedRange
+	for at, n := int64(3_600_000_000), m.r.IntN(4); n >= 0; n-- {
+		from := at + m.r.Int64N(3*3_600_000_000)
+		if m.r.IntN(2) == 0 {
+			from = rollup.Hour.Start(from)
+		}
+		at = from + m.r.Int64N(4*3_600_000_000)
+		within = append(within, ParkedRange{from, at})
+	}
+	open, sums := map[string]int64{}, map[string]*rollup.Rollup{}
+	for id, v := range m.rows {
+		if m.r.IntN(8) == 0 {
+			elsewhere = append(elsewhere, &task.Invocation{TaskID: id, TaskName: "it has another one by now"})
+			continue
+		}
+		if only != "" && only != v.TaskName {
+			continue
+		}
+		open[v.TaskName]++
+		for _, r := range within {
+			if at := v.RowTime(); at >= r.From && at < r.To {
+				rollupAt(sums, v.TaskName).Add(&v)
+			}
+		}
+	}
+	other, known, total := int64(0), int64(0), int64(0)
+	for _, n := range open {
+		total += n
+	}
+	err := m.p.Open(ctx, only, elsewhere, func(name string, n int64) {
+		if name == rollup.Other {
+			other += n
+			return
+		}
+		if known += n; n > open[name] || m.p.sums.other == 0 && n != open[name] {
+			m.t.Fatalf("%d of %s, want %d", n, name, open[name])
+		}
+	})
+	if err != nil || known+other != total {
+		m.t.Fatalf("%d and %d others, want %d: %v", known, other, total, err)
+	}
+	got := map[string]*rollup.Rollup{}
+	err = m.p.Sum(ctx, ParkedSum{Within: within, Name: only, Minutes: m.r.IntN(4) == 0, Elsewhere: elsewhere,
+		Rollup: func(name string, _ int64, r *rollup.Rollup) { rollupAt(got, name).Merge(r) },
+		Row:    func(v *task.Invocation) { rollupAt(got, v.TaskName).Add(v) }})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if got[rollup.Other] != nil { // of which names it is not known
+		got, sums = flat(got), flat(sums)
+	}
+	for name, want := range sums {
+		if got[name] == nil || !got[name].ByBins().Equal(want.ByBins()) {
+			m.t.Fatalf("%q:\n got %+v\nwant %+v\nof %+v", name, got[name], want, within)
+		}
+		delete(got, name)
+	}
+	if len(got) > 0 {
+		m.t.Fatalf("out of nothing: %v", got)
+	}
+}
+
+func flat(m map[string]*rollup.Rollup) map[string]*rollup.Rollup {
+	sum := &rollup.Rollup{}
+	for _, r := range m {
+		sum.Merge(r)
+	}
+	return map[string]*rollup.Rollup{"": sum}
+}
+
+// What is counted in memory is what is in the file.
+func TestParkedSums(t *testing.T) {
+	t.Parallel()
+	rounds := 150
+	if testing.Short() {
+		rounds = 40
+	}
+	for _, c := range []struct {
+		limit int64
+		most  int
+	}{{maxParkedBytes, maxParkedNames}, {15_000, maxParkedNames}, {maxParkedBytes, 4}, {0, 4}} {
+		t.Run(fmt.Sprint(c.limit, " bytes, names ", c.most), func(t *testing.T) {
+			t.Parallel()
+			p, err := CreateParked(liveDir(t), 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.sums.limit, p.sums.most = c.limit, c.most
+			m := &parkedRows{t: t, r: rand.New(rand.NewPCG(uint64(c.limit), uint64(c.most))), p: p, rows: map[string]task.Invocation{}}
+			for range rounds {
+				switch m.r.IntN(12) {
+				default:
+					m.put(nil)
+				case 0, 1, 2:
+					m.remove()
+				case 3:
+					m.put(errors.New("the disk is full"))
+				case 4:
+					m.reopen()
+				case 5: // all goes, and what was folded with it
+					for len(m.rows) > 0 {
+						m.remove()
+					}
+				}
+				if m.r.IntN(5) > 0 {
+					m.check()
+				}
+			}
+			for len(m.rows) > 0 {
+				m.remove()
+			}
+			m.check()
+			if s := &m.p.sums; s.bytes != 0 || s.other != 0 || len(s.names)+len(s.hours) != 0 {
+				t.Errorf("%+v is left of nothing", s)
+			}
+			closeAll(t, m.p)
+		})
+	}
+}
+
+// While it is being counted it changes: what is behind the place is counted when
+// it is reached, what is before it at once.
+func TestParkedSumsWhileCounting(t *testing.T) {
+	t.Parallel()
+	p, err := CreateParked(liveDir(t), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &parkedRows{t: t, r: rand.New(rand.NewPCG(1, 2)), p: p, rows: map[string]task.Invocation{}}
+	for range 30 {
+		m.put(nil)
+		m.reopen()
+		// As if a page had ended somewhere.
+		all := (&model{rows: m.rows}).sorted()
+		if len(all) > 0 {
+			upTo := all[m.r.IntN(len(all))].Key()
+			var d parkedDelta
+			for i := range all {
+				if all[i].Key().Compare(upTo) <= 0 {
+					d.at(&all[i]).in.Add(&all[i])
+				}
+			}
+			m.p.sums.apply(&d)
+			m.p.sums.upTo = &upTo
+		}
+		m.put(nil)
+		m.remove()
+		m.check()
+	}
+	closeAll(t, m.p)
+}
+
+// BenchmarkPark parks 20 000 invocations and takes them back, while they are
+// counted and before anything is.
+func BenchmarkPark(b *testing.B) {
+	for _, counted := range []bool{false, true} {
+		b.Run(fmt.Sprint("counted ", counted), func(b *testing.B) {
+			p, err := CreateParked(b.TempDir(), 1)
+			if err == nil && counted {
+				err = p.Count(context.Background())
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer closeAll(b, p)
+			var ids []string
+			var invs []*task.Invocation
+			for i := range 20_000 {
+				e := task.Event{TaskID: fmt.Sprintf("%08x-0000-4000-8000-%012x", i, i), TaskName: fmt.Sprintf("shop.module_%d.task_%d", i%11, i%120), State: task.StateReceived,
+					At: testDay.Start() + int64(i)*1_000_000, Worker: fmt.Sprint("celery@shop-worker-", i%200), Queue: fmt.Sprint("queue-", i%6), Kwargs: strings.Repeat("x", 200)}
+				v := e.Invocation()
+				ids, invs = append(ids, v.TaskID), append(invs, &v)
+			}
+			from, cut := cpuTime(), uint64(0)
+			for b.Loop() {
+				cut++
+				if err := p.Put(context.Background(), cut, invs); err != nil {
+					b.Fatal(err)
+				}
+				if err := p.Delete(context.Background(), ids); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N*len(invs))/(cpuTime()-from).Seconds(), "rows/cpu-s")
+		})
+	}
+}
