@@ -69,7 +69,22 @@ func (m *parkedRows) remove() {
 	}
 }
 
+// all is what is parked, by name.
+func (m *parkedRows) all() map[string]*rollup.Rollup {
+	sums := map[string]*rollup.Rollup{}
+	err := m.p.Sum(context.Background(), ParkedSum{Within: []ParkedRange{{0, task.MaxMicros}},
+		Rollup: func(name string, _ int64, r *rollup.Rollup) { rollupAt(sums, name).Merge(r) },
+		Row:    func(v *task.Invocation) { rollupAt(sums, v.TaskName).Add(v) }})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return sums
+}
+
+// reopen begins anew: a summary is then what it was, if there was room.
 func (m *parkedRows) reopen() {
+	m.t.Helper()
+	before := m.all()
 	closeAll(m.t, m.p)
 	limit, most := m.p.sums.limit, m.p.sums.most
 	var err error
@@ -77,6 +92,15 @@ func (m *parkedRows) reopen() {
 		m.t.Fatal(err)
 	}
 	m.p.sums.limit, m.p.sums.most = limit, most
+	if limit < maxParkedBytes || most < maxParkedNames {
+		return
+	}
+	after := m.all()
+	for name, r := range before {
+		if after[name] == nil || !r.Equal(after[name]) || len(before) != len(after) {
+			m.t.Fatalf("%q after a restart: %+v, before %+v", name, after[name], r)
+		}
+	}
 }
 
 // check asks for some rows, without some that are elsewhere.
@@ -220,6 +244,7 @@ func TestParkedSumsWhileCounting(t *testing.T) {
 	for range 30 {
 		m.put(nil)
 		m.reopen()
+		m.p.sums = parkedSums{limit: maxParkedBytes, most: maxParkedNames}
 		// As if a page had ended somewhere.
 		all := (&model{rows: m.rows}).sorted()
 		if len(all) > 0 {

@@ -27,23 +27,50 @@ type sumCache struct {
 
 type cachedSum struct {
 	key   string
-	set   *rollup.Set // never changed
+	set   *rollup.Set // never changed, unless it is not done
+	upTo  *task.Key   // the last row in a set that is not done
 	bytes int64
+}
+
+// further reports whether x knows more than another sum of the key.
+func (x *cachedSum) further(than *cachedSum) bool {
+	return than.upTo != nil && (x.upTo == nil || x.upTo.Compare(*than.upTo) > 0)
 }
 
 func (c *sumCache) get(key string) *rollup.Set {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.at[key]
-	if e == nil {
+	if e == nil || e.Value.(*cachedSum).upTo != nil {
 		return nil
 	}
 	c.order.MoveToFront(e)
 	return e.Value.(*cachedSum).set
 }
 
-func (c *sumCache) put(key string, set *rollup.Set) {
-	x := &cachedSum{key: key, set: set, bytes: set.Bytes() + int64(len(key))}
+// resume takes out a sum that somebody had no time to finish, to go on with it.
+func (c *sumCache) resume(key string) (set *rollup.Set, upTo *task.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.at[key]
+	if e == nil || e.Value.(*cachedSum).upTo == nil {
+		return nil, nil
+	}
+	x := c.remove(e)
+	return x.set, x.upTo
+}
+
+// remove forgets a sum. The caller holds mu.
+func (c *sumCache) remove(e *list.Element) *cachedSum {
+	x := c.order.Remove(e).(*cachedSum)
+	delete(c.at, x.key)
+	c.bytes -= x.bytes
+	return x
+}
+
+// put remembers a sum; of one that is not done, upTo is the last row in it.
+func (c *sumCache) put(key string, set *rollup.Set, upTo *task.Key) {
+	x := &cachedSum{key: key, set: set, upTo: upTo, bytes: set.Bytes() + int64(len(key))}
 	if x.bytes > maxSumBytes/2 {
 		return
 	}
@@ -52,15 +79,15 @@ func (c *sumCache) put(key string, set *rollup.Set) {
 	if c.at == nil {
 		c.at, c.order = map[string]*list.Element{}, list.New()
 	}
-	if c.at[key] != nil {
-		return
+	if e := c.at[key]; e != nil {
+		if !x.further(e.Value.(*cachedSum)) {
+			return
+		}
+		c.remove(e)
 	}
 	c.at[key] = c.order.PushFront(x)
 	for c.bytes += x.bytes; c.bytes > maxSumBytes; {
-		last := c.order.Back()
-		old := c.order.Remove(last).(*cachedSum)
-		delete(c.at, old.key)
-		c.bytes -= old.bytes
+		c.remove(c.order.Back())
 	}
 }
 
@@ -159,7 +186,7 @@ func (s *summation) addRun(ctx context.Context, view *blocks.View, files map[tas
 	if set == nil {
 		return s.read(ctx, view, blocks.RollupQuery{From: first.Start(), To: first.End(), Width: rollup.Hour, Whole: true})
 	}
-	s.keep(view, runKey(files, first, n), set)
+	s.keep(view, runKey(files, first, n), set, nil)
 	s.addSet(set)
 	return true, nil
 }
@@ -174,7 +201,7 @@ func (s *summation) addPart(ctx context.Context, view *blocks.View, key string, 
 		if !ok || err != nil {
 			return ok, err
 		}
-		s.keep(view, key, set)
+		s.keep(view, key, set, nil)
 	}
 	s.addSet(set)
 	return true, nil
@@ -191,15 +218,16 @@ func (s *summation) addSet(set *rollup.Set) {
 
 // keep remembers a set that is of all that its key names, which are files that
 // the attempt did not leave out from the beginning.
-func (s *summation) keep(view *blocks.View, key string, set *rollup.Set) {
+func (s *summation) keep(view *blocks.View, key string, set *rollup.Set, upTo *task.Key) {
 	if set.Folded() == 0 && set.Rest().Empty() && !s.spoilt(view) {
-		s.db.sums.put(key, set)
+		s.db.sums.put(key, set, upTo)
 	}
 }
 
 // sealedMinutes counts whole minutes within one hour of a sealed day, which
 // stores none: from the rows of the hour, which are remembered by minute, as
-// the next question will begin a minute later.
+// the next question will begin a minute later. Of an hour with more rows than
+// the time is enough for, the next question reads on.
 // used is false if it has too many names for that.
 func (s *summation) sealedMinutes(ctx context.Context, view *blocks.View, d blocks.DayFiles, r stretch) (used bool, err error) {
 	if view.Leaves(d) {
@@ -209,16 +237,25 @@ func (s *summation) sealedMinutes(ctx context.Context, view *blocks.View, d bloc
 	key := fmt.Sprint(d.Sealed.Path(), "\n", hour)
 	set := s.db.sums.get(key)
 	if set == nil {
-		set = rollup.NewSet(rollup.Minute, rollup.DefaultLimits)
+		var upTo *task.Key
+		if set, upTo = s.db.sums.resume(key); set == nil {
+			set = rollup.NewSet(rollup.Minute, rollup.DefaultLimits)
+		}
 		f := task.Filter{From: hour, To: hour + rollup.Hour.Micros()}
-		err := view.Select(ctx, blocks.Select{Filter: &f, Oldest: true}, func(v *task.Invocation) (bool, error) {
+		err := view.Select(ctx, blocks.Select{Filter: &f, Oldest: true, After: upTo}, func(v *task.Invocation) (bool, error) {
 			set.Add(blocks.Counted(v, d.FirstWaitRule()))
+			last := v.Key()
+			upTo = &last
 			return true, nil
 		})
+		if err != nil && upTo != nil && ctx.Err() != nil {
+			upTo.ID = strings.Clone(upTo.ID) // not the whole row
+			s.keep(view, key, set, upTo)
+		}
 		if err != nil || set.Folded() > 0 {
 			return false, err
 		}
-		s.keep(view, key, set)
+		s.keep(view, key, set, nil)
 	}
 	for k, x := range set.All() {
 		if r.has(k.Bucket) {

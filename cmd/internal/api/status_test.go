@@ -222,20 +222,22 @@ func TestNotFoundHasCoverage(t *testing.T) {
 	}
 }
 
-// The last 24 hours are in the default range whole, and it begins and ends with
-// minutes; a range with an end goes 24 hours back from there.
+// The last 24 hours are in the default range whole, and it begins with an hour
+// and ends with a minute; a range with an end goes 24 hours back from there, and
+// begins with an hour, too.
 func TestDefaultRange(t *testing.T) {
-	const minute, day = 60_000_000, 24 * 60 * 60_000_000
+	const minute, hour, day = 60_000_000, 60 * 60_000_000, 24 * 60 * 60_000_000
 	f := newFake()
-	now := testNow.Add(42 * time.Second)
+	past := 17*time.Minute + 42*time.Second
+	now := testNow.Truncate(time.Hour).Add(past)
 	h := newAPI(f, func(c *api.Config) { c.Now = func() time.Time { return now } })
 	for _, path := range []string{"/api/v1/tasks", "/api/v1/tasks/t", "/api/v1/tasks/t/series"} {
 		do(h, request("GET", path, ""))
-		if from, to := f.query.From, f.query.To; from != testNow.UnixMicro()-day || to != testNow.UnixMicro()+minute {
+		if from, to := f.query.From, f.query.To; from != now.Add(-past).UnixMicro()-day || to != from+day+18*minute {
 			t.Errorf("%s: %d s before now to %d s after", path, (now.UnixMicro()-from)/1e6, (to-now.UnixMicro())/1e6)
 		}
 		do(h, request("GET", path+"?to=-1h", ""))
-		if from, to := f.query.From, f.query.To; to-from != day || to != now.Add(-time.Hour).UnixMicro() {
+		if from, to := f.query.From, f.query.To; from%hour != 0 || to-from != day+past.Microseconds() || to != now.Add(-time.Hour).UnixMicro() {
 			t.Errorf("%s to an hour before: %d s", path, (to-from)/1e6)
 		}
 	}

@@ -21,8 +21,8 @@ var (
 )
 
 // span reads from and to; by default the last 24 hours, from the beginning of
-// the minute in which they begin to the end of the present one: part of one
-// would be read row by row, not from rollups.
+// the hour in which they begin, as a day that is past has rollups of hours, to
+// the end of the present minute: part of one would be read row by row.
 func (p *reader) span() (from, to int64) {
 	from, to = p.FromTime(), p.Moment("to")
 	back := to
@@ -31,7 +31,7 @@ func (p *reader) span() (from, to int64) {
 		to = back + rollup.Minute.Micros()
 	}
 	if p.One("from") == "" {
-		from = max(back-dayMicros, 0)
+		from = max(rollup.Hour.Start(back-dayMicros), 0)
 	}
 	if p.Err() == nil && from > to {
 		p.Fail("from", "after to")
