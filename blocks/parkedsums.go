@@ -18,7 +18,8 @@ const (
 )
 
 // parkedSums counts what is parked by name, and by name and hour: a summary
-// would otherwise read what may be a million rows. It is in memory only, in step
+// would otherwise read what may be a million rows, in 5.9 s of CPU instead of
+// 30 ms (BenchmarkTasksParked). It is in memory only, in step
 // with the file, and whoever has the connection has it. A new process counts the
 // rows once, in pages; until that is done it covers those up to upTo.
 //
