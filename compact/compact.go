@@ -36,10 +36,12 @@ type Outcome int
 
 // The outcomes of a cut. Unfinished: the rows are in their day, but what they
 // supersede elsewhere is still there; the head keeps them until the next cut.
+// Unstored: what was stored of them is deleted, and only the head has them.
 const (
 	NotStored Outcome = iota
 	Stored
 	Unfinished
+	Unstored
 )
 
 // Head is what compact sees of the head.
@@ -64,6 +66,9 @@ type Head interface {
 	Floor() task.Day
 	// LogDeleted makes durable that rows from before a day are deleted.
 	LogDeleted(before task.Day) error
+	// Settle waits until every row that was found in a file before is in the head,
+	// with what is appended to it; for a bounded time.
+	Settle(ctx context.Context) error
 	// Checkpoint makes durable all that the head knows, whatever rows it began with.
 	Checkpoint() error
 }
@@ -97,8 +102,9 @@ type Legacies interface {
 	// HandedOver lists them.
 	HandedOver() []LegacyFile
 	// DeleteLegacy lets go of one, deletes it once its readers have gone, and
-	// counts it.
+	// counts it. DeleteLeft tries again what could not be deleted.
 	DeleteLegacy(path, cause string) error
+	DeleteLeft() error
 }
 
 // LegacyFile is a legacy file and what it takes up.
@@ -164,6 +170,7 @@ type Compactor struct {
 	guard         clockGuard
 	pending       *pendingFree         // the last deletion for the disk's sake, until the disk shows it
 	doomed        []doomed             // deleting them has failed
+	stuck         map[string]time.Time // the same of snapshots and legacy files: since when
 	unsummed      map[string]*unsummed // sealed files without a checksum, by path
 	filtersFailed atomic.Bool          // reading one, when they were last balanced
 	waiting       atomic.Int64         // rows that the last cut left, as their day is being sealed

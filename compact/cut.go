@@ -130,15 +130,7 @@ func (c *Compactor) whereStored(ctx context.Context, rows []Row) ([]Row, map[str
 // act.
 func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, where map[string]blocks.Stored, logged bool) (n int64, err error) {
 	if d < h.Floor() {
-		cut := h.BeginCut(d, rows, logged) // expired: let go without being stored
-		if logged {
-			// On a full disk they go all the same, and come back with a crash.
-			if err := h.SyncCut(cut); err != nil {
-				level.Warn(c.logger).Log("msg", "that rows have expired is not in the log", "day", d, "rows", len(cut.Rows), "err", err)
-			}
-		}
-		h.FinishCut(cut, Stored)
-		return int64(len(cut.Rows)), nil
+		return c.cutExpiredDay(ctx, h, d, rows, where, logged)
 	}
 	began := time.Now()
 	live, err := c.live(d)
@@ -184,6 +176,56 @@ func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, 
 	fault.Point("cut.left")
 	c.opts.Observer.Cut(int64(len(cut.Rows)), time.Since(began))
 	level.Debug(c.logger).Log("msg", "cut", "day", d, "rows", len(cut.Rows), "cut", cut.ID)
+	return int64(len(cut.Rows)), nil
+}
+
+// cutExpiredDay lets rows go whose day has expired, without storing them. What a
+// day that is kept or the parked file has of them is superseded, and goes first:
+// the record of the cut makes a replay forget them.
+func (c *Compactor) cutExpiredDay(ctx context.Context, h Head, d task.Day, rows []Row, where map[string]blocks.Stored, logged bool) (int64, error) {
+	leave, parked := map[task.Day]blocks.Batch{}, []string(nil)
+	var also []Row // of which something is to be deleted
+	for _, r := range rows {
+		n := len(parked)
+		if r.Parked {
+			parked = append(parked, r.Inv.TaskID)
+		}
+		at := where[r.Inv.TaskID]
+		for i, other := range at.Where {
+			if other >= h.Floor() {
+				b := leave[other]
+				b.Delete = append(b.Delete, r.Inv.TaskID)
+				mask(&b, &at.Rows[i])
+				leave[other] = b
+				n = -1
+			}
+		}
+		if n < len(parked) {
+			also = append(also, r)
+		}
+	}
+	if len(also) > 0 {
+		if logged { // the log may have nothing but what came after the row that has expired
+			if err := h.Checkpoint(); err != nil {
+				level.Warn(c.logger).Log("msg", "no checkpoint before older rows of expired ones are deleted", "day", d, "err", err)
+			}
+		}
+		cut := h.BeginCut(d, also, false)
+		c.opts.Catalog.NoteMove()
+		if err := c.leaveOld(context.WithoutCancel(ctx), cut.ID, leave, parked); err != nil {
+			h.FinishCut(cut, NotStored)
+			return 0, err // the next cut does it again
+		}
+		h.FinishCut(cut, Unstored)
+	}
+	cut := h.BeginCut(d, rows, logged)
+	if logged {
+		// On a full disk they go all the same, and come back with a crash.
+		if err := h.SyncCut(cut); err != nil {
+			level.Warn(c.logger).Log("msg", "that rows have expired is not in the log", "day", d, "rows", len(cut.Rows), "err", err)
+		}
+	}
+	h.FinishCut(cut, Stored)
 	return int64(len(cut.Rows)), nil
 }
 

@@ -48,6 +48,7 @@ type doomed struct {
 	sealed *blocks.Sealed
 	cause  string // why retention deletes the day; empty if the files are replaced
 	began  time.Time
+	failed time.Time // when deleting it failed first; zero if it has not
 }
 
 // retire deletes files that a sealed file has replaced. It does not make the
@@ -68,6 +69,9 @@ func (c *Compactor) remove(ctx context.Context, x doomed) error {
 	if err := c.removeFiles(ctx, x); err != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if x.failed.IsZero() {
+			x.failed = c.opts.Now()
+		}
 		c.doomed = append(c.doomed, x)
 		return fmt.Errorf("deleting files of %s: %w", x.day, err)
 	}
@@ -115,13 +119,6 @@ func (c *Compactor) removeDoomed(ctx context.Context) error {
 		cancel()
 	}
 	return errors.Join(errs...)
-}
-
-// expiring reports whether a day that retention has deleted is still there.
-func (c *Compactor) expiring() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.ContainsFunc(c.doomed, func(x doomed) bool { return x.cause != "" })
 }
 
 // unsummed is a sealed file without a checksum.

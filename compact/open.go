@@ -31,7 +31,7 @@ func dirsOf(root string) dirs {
 // crash has left (see the package documentation) and fills the catalog.
 func Open(o Options) (c *Compactor, err error) {
 	o.defaults()
-	c = &Compactor{opts: o, logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, unsummed: map[string]*unsummed{}, unreadable: map[string]error{}}
+	c = &Compactor{opts: o, logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, unsummed: map[string]*unsummed{}, stuck: map[string]time.Time{}, unreadable: map[string]error{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -78,7 +78,7 @@ func (c *Compactor) sweepTmp() {
 	if err := errors.Join(errs...); err != nil {
 		c.opts.Observer.Tried("open", fmt.Errorf("emptying tmp/: %w", err))
 	}
-	if err := c.sweepSnapshots(); err != nil {
+	if _, err := c.sweepSnapshots(); err != nil {
 		c.opts.Observer.Tried("retention-space", fmt.Errorf("deleting the rest of a snapshot: %w", err))
 	}
 }

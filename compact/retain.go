@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -41,50 +42,40 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 			days = append(days, s.day)
 		}
 	}
-	var errs []error
-	n := 0
-	defer func() {
-		if n > 0 {
-			fault.Point("retain.done")
-		}
-	}()
 	days = planRetention(now, days, floor)
 	if len(days) > 0 {
 		c.noteDeleted(h, days[len(days)-1])
-		errs = append(errs, c.letGo(ctx, h))
 	}
-	for _, d := range days {
-		gone, err := c.expire(ctx, d, "age")
-		if gone {
-			n++
-		}
-		errs = append(errs, err)
+	n, err := c.expire(ctx, h, days, "age")
+	if n > 0 {
+		fault.Point("retain.done")
 	}
-	return n, errors.Join(errs...)
+	return n, err
 }
 
-// letGo lets rows of expired days out of the head, and says so in the log, before
-// their days are deleted: an event about such a row may be of a later day, and
+// LetGo lets rows of expired days out of the head, and says so in the log, before
+// the files go that they began with: an event about such a row may be of a later day, and
 // would be taken for a new invocation if it were all that is left. What stays may
-// have begun with such a row: a checkpoint has what it told.
-func (c *Compactor) letGo(ctx context.Context, h Head) error {
-	c.act.Lock()
-	defer c.act.Unlock()
-	byDay := map[task.Day][]Row{}
-	for _, r := range h.Ready(true, math.MaxInt) {
-		if d := r.Inv.Day(); d < h.Floor() {
-			byDay[d] = append(byDay[d], r)
-		}
+// have begun with such a row: a checkpoint has what it told. By then nobody may
+// find these files any more.
+func (c *Compactor) LetGo(ctx context.Context, h Head) error {
+	// Whoever has found a row there has appended to the head what came of it.
+	if err := h.Settle(ctx); err != nil {
+		level.Warn(c.logger).Log("msg", "days are deleted while requests are under way that may know their rows: after a crash these runs may lack their beginning", "err", err)
 	}
-	var errs []error
-	for d, rows := range byDay {
-		_, err := c.cutDay(ctx, h, d, rows, nil, true)
-		errs = append(errs, err)
-	}
+	err := c.cutExpired(ctx, h)
 	if err := h.Checkpoint(); err != nil { // deleting must not depend on writing
 		level.Warn(c.logger).Log("msg", "no checkpoint before days are deleted: after a crash runs that began in them may lack their beginning", "err", err)
 	}
-	return errors.Join(errs...)
+	return err
+}
+
+func (c *Compactor) cutExpired(ctx context.Context, h Head) error {
+	c.act.Lock()
+	defer c.act.Unlock()
+	expired := slices.DeleteFunc(h.Ready(true, math.MaxInt), func(r Row) bool { return r.Inv.Day() >= h.Floor() })
+	_, _, err := c.cutRows(ctx, h, expired, true)
+	return err
 }
 
 // noteDeleted notes in the log that a day is deleted, which coverage tells. On
@@ -95,25 +86,48 @@ func (c *Compactor) noteDeleted(h Head, d task.Day) {
 	}
 }
 
-// expire takes a day out of the catalog, waits for its readers, and deletes its
-// files; a day that is being sealed stays.
-func (c *Compactor) expire(ctx context.Context, d task.Day, cause string) (gone bool, err error) {
+// expire takes days, whose floor is raised, out of the catalog, saves what the
+// head has of them, waits for their readers, and deletes their files; a day that
+// is being sealed stays. It returns how many have gone.
+func (c *Compactor) expire(ctx context.Context, h Head, days []task.Day, cause string) (n int, err error) {
+	var going []doomed
+	for _, d := range days {
+		if x, out := c.takeOut(d, cause); out {
+			going = append(going, x)
+		}
+	}
+	if len(going) == 0 {
+		return 0, nil
+	}
+	fault.Point("retain.out")
+	errs := []error{c.LetGo(ctx, h)}
+	fault.Point("retain.let-go")
+	for _, x := range going {
+		err := c.remove(ctx, x)
+		if err == nil {
+			n++
+		}
+		errs = append(errs, err)
+	}
+	return n, errors.Join(errs...)
+}
+
+// takeOut takes a day out of the catalog.
+func (c *Compactor) takeOut(d task.Day, cause string) (x doomed, out bool) {
 	c.act.Lock()
-	began := time.Now() // after the cut that was under way
+	defer c.act.Unlock()
+	x = doomed{day: d, cause: cause, began: time.Now()} // after the cut that was under way
 	c.mu.Lock()
-	x := c.days[d]
-	if x == nil || x.sealing {
+	files := c.days[d]
+	if files == nil || files.sealing {
 		c.mu.Unlock()
-		c.act.Unlock()
-		return false, nil
+		return x, false
 	}
 	delete(c.days, d)
 	c.mu.Unlock()
+	x.live, x.sealed = files.live, files.sealed
 	c.publish(d)
-	c.act.Unlock()
-	fault.Point("retain.out")
-	err = c.remove(ctx, doomed{day: d, live: x.live, sealed: x.sealed, cause: cause, began: began})
-	return err == nil, err
+	return x, true
 }
 
 // Remember notes the time as the one at which the clock was last seen: it is

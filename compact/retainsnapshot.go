@@ -53,13 +53,16 @@ func (c *Compactor) deleteSnapshot(dir string) error {
 	return nil
 }
 
-// sweepSnapshots deletes the snapshots whose deletion has begun.
-func (c *Compactor) sweepSnapshots() error {
+// sweepSnapshots deletes the snapshots whose deletion has begun, and returns the
+// names of those for which it fails.
+func (c *Compactor) sweepSnapshots() (failing map[string]bool, err error) {
 	var errs []error
+	failing = map[string]bool{}
 	for _, dir := range snapshotsIn(c.dirs.tmp) {
 		err := RemoveAll(dir)
 		errs = append(errs, err)
-		if err == nil {
+		c.noteStuck(filepath.Base(dir), err)
+		if failing[filepath.Base(dir)] = err != nil; err == nil {
 			cause := "disk-usage"
 			if c.opts.RetentionSize > 0 {
 				cause = "size"
@@ -69,7 +72,7 @@ func (c *Compactor) sweepSnapshots() error {
 		}
 	}
 	_ = os.Remove(filepath.Join(c.dirs.tmp, "snapshots")) // as in deleteSnapshot
-	return errors.Join(errs...)
+	return failing, errors.Join(errs...)
 }
 
 // rename is that of package os.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-kit/log/level"
 
+	"daybook/tsdb/fault"
 	"daybook/tsdb/task"
 )
 
@@ -30,20 +31,65 @@ const showWait = time.Minute
 // its limit and deleting can help. It needs no free disk. It returns how many
 // days and snapshots went.
 func (c *Compactor) RetainSpace(ctx context.Context, h Head) (int, error) {
-	swept := c.sweepSnapshots()
-	err := c.removeDoomed(ctx)
-	if err = errors.Join(swept, err); c.expiring() || swept != nil {
-		return 0, err // no other day goes for want of what this one would free
+	failing, swept := c.sweepSnapshots()
+	errs := []error{swept, c.removeDoomed(ctx)}
+	if c.opts.Legacy != nil {
+		err := c.opts.Legacy.DeleteLeft()
+		c.noteStuck(stuckLegacy, err)
+		errs = append(errs, err)
 	}
-	n, over, err := c.retainSize(ctx, h)
-	if err != nil {
-		return n, err
+	n, pressure := 0, ""
+	for _, retain := range []func(context.Context, Head, map[string]bool) (int, string, error){c.retainSize, c.retainDisk} {
+		k, over, err := retain(ctx, h, failing)
+		n, pressure, errs = n+k, cmp.Or(pressure, over), append(errs, err)
 	}
-	freed, full, err := c.retainDisk(ctx, h)
 	c.mu.Lock()
-	c.pressure = cmp.Or(over, full)
+	c.pressure = pressure
 	c.mu.Unlock()
-	return n + freed, err
+	return n, errors.Join(errs...)
+}
+
+// stuckWait is how long nothing else goes for want of what something would free
+// that cannot be deleted.
+const stuckWait = time.Minute
+
+// stuckLegacy stands for all legacy files that cannot be deleted.
+const stuckLegacy = "legacy"
+
+// noteStuck notes what came of deleting a snapshot or a legacy file.
+func (c *Compactor) noteStuck(what string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch _, known := c.stuck[what]; {
+	case err == nil:
+		delete(c.stuck, what)
+	case !known:
+		c.stuck[what] = c.opts.Now()
+	}
+}
+
+// awaited reports whether something other than v cannot be deleted that may yet go,
+// so that nothing goes for want of what it would free: for a minute each. Of days one
+// may stay: where two do, deleting days helps nobody.
+func (c *Compactor) awaited(v victim) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, days := c.opts.Now(), 0
+	recent := func(since time.Time) bool { return !now.Before(since) && now.Sub(since) < stuckWait }
+	for _, x := range c.doomed {
+		if x.cause == "" {
+			continue
+		}
+		if days++; days > 1 && v.isDay() || recent(x.failed) {
+			return true
+		}
+	}
+	for what, since := range c.stuck {
+		if recent(since) && what != filepath.Base(v.snapshot) {
+			return true
+		}
+	}
+	return false
 }
 
 // Pressure says what is over its limit although everything that may be deleted
@@ -54,56 +100,67 @@ func (c *Compactor) Pressure() string {
 	return c.pressure
 }
 
-func (c *Compactor) retainSize(ctx context.Context, h Head) (n int, over string, err error) {
+// retainSize deletes what is too much. failing are the snapshots that cannot be
+// deleted this time: the next one goes then.
+func (c *Compactor) retainSize(ctx context.Context, h Head, failing map[string]bool) (n int, over string, err error) {
+	var errs []error
 	if c.opts.RetentionSize == 0 {
 		return 0, "", nil
 	}
 	for ctx.Err() == nil {
 		s, err := measure(c.dirs.root)
 		if err != nil {
-			return n, "", err
+			return n, "", errors.Join(append(errs, err)...)
 		}
 		excess := s.total - c.opts.RetentionSize
 		if excess <= 0 {
-			return n, "", nil
+			return n, "", errors.Join(errs...)
 		}
-		chosen, _ := planSpace(excess, c.victims(s))
+		chosen, _ := planSpace(excess, c.victims(s, failing))
 		if len(chosen) == 0 {
-			return n, fmt.Sprintf("the data directory has %d bytes, more than --retention.size, and nothing in it is older than today", s.total), nil
+			return n, fmt.Sprintf("the data directory has %d bytes, more than --retention.size, and nothing in it is older than today", s.total), errors.Join(errs...)
+		}
+		if c.awaited(chosen[0]) {
+			return n, "", errors.Join(errs...)
 		}
 		if err := c.deleteVictim(ctx, h, chosen[0], "size"); err != nil {
-			return n, "", err
+			errs, failing[filepath.Base(chosen[0].snapshot)] = append(errs, err), true
+			continue
 		}
 		n++
 	}
-	return n, "", ctx.Err()
+	return n, "", errors.Join(append(errs, ctx.Err())...)
 }
 
 // retainDisk deletes one victim after the other, but none before the file
 // system shows that the last one has gone.
-func (c *Compactor) retainDisk(ctx context.Context, h Head) (n int, full string, err error) {
+func (c *Compactor) retainDisk(ctx context.Context, h Head, failing map[string]bool) (n int, full string, err error) {
+	var errs []error
 	if c.opts.DiskUsage == 0 {
 		return 0, "", nil
 	}
 	for ctx.Err() == nil {
 		d, err := diskOf(c.dirs.root)
 		if err != nil {
-			return n, "", err
+			return n, "", errors.Join(append(errs, err)...)
 		}
 		excess := diskExcess(d, c.opts.DiskUsage)
 		if excess == 0 {
-			return n, "", nil
+			return n, "", errors.Join(errs...)
 		}
 		s, err := measure(c.dirs.root)
 		if err != nil {
-			return n, "", err
+			return n, "", errors.Join(append(errs, err)...)
 		}
 		if c.notShownYet(d.used - s.total) {
-			return n, "", nil
+			return n, "", errors.Join(errs...)
 		}
-		chosen, enough := planSpace(excess, c.victims(s))
+		chosen, enough := planSpace(excess, c.victims(s, failing))
 		if !enough {
-			return n, fmt.Sprintf("the file system is %.0f %% full and deleting past days would not bring it under %.0f %%: make room, or lower --retention.time", 100*float64(d.used)/float64(d.size), c.opts.DiskUsage), nil
+			return n, fmt.Sprintf("the file system is %.0f %% full and deleting past days would not bring it under %.0f %%: make room, or lower --retention.time", 100*float64(d.used)/float64(d.size), c.opts.DiskUsage), errors.Join(errs...)
+		}
+		if c.awaited(chosen[0]) {
+			return n, "", errors.Join(errs...)
 		}
 		c.mu.Lock()
 		if chosen[0].frees > 0 { // a snapshot may hold nothing but other names
@@ -111,11 +168,12 @@ func (c *Compactor) retainDisk(ctx context.Context, h Head) (n int, full string,
 		}
 		c.mu.Unlock()
 		if err := c.deleteVictim(ctx, h, chosen[0], "disk-usage"); err != nil {
-			return n, "", err
+			errs, failing[filepath.Base(chosen[0].snapshot)] = append(errs, err), true
+			continue
 		}
 		n++
 	}
-	return n, "", ctx.Err()
+	return n, "", errors.Join(append(errs, ctx.Err())...)
 }
 
 // notShownYet reports whether the file system does not show the last deletion.
@@ -136,8 +194,14 @@ func (c *Compactor) notShownYet(others int64) bool {
 // victims are the snapshots, oldest first, then the past days and legacy files,
 // oldest first, with what each gives back when those before it are gone: a sealed day that
 // is linked into a snapshot gives nothing back before that has gone.
-func (c *Compactor) victims(s space) []victim {
-	return price(c.offer(s), s.freeing())
+func (c *Compactor) victims(s space, failing map[string]bool) []victim {
+	c.mu.Lock()
+	_, stuck := c.stuck[stuckLegacy] // no other one goes for it
+	c.mu.Unlock()
+	offered := slices.DeleteFunc(c.offer(s), func(o offer) bool {
+		return o.snapshot != "" && failing[filepath.Base(o.snapshot)] || o.legacy != "" && stuck
+	})
+	return price(offered, s.freeing())
 }
 
 func price(offered []offer, freeing func(path string) int64) []victim {
@@ -209,7 +273,9 @@ func (c *Compactor) offer(s space) []offer {
 // not come back.
 func (c *Compactor) deleteVictim(ctx context.Context, h Head, v victim, cause string) error {
 	if v.snapshot != "" {
-		if err := c.deleteSnapshot(v.snapshot); err != nil {
+		err := c.deleteSnapshot(v.snapshot)
+		c.noteStuck(filepath.Base(v.snapshot), err)
+		if err != nil {
 			return err
 		}
 		c.opts.Observer.Delete(cause)
@@ -217,12 +283,18 @@ func (c *Compactor) deleteVictim(ctx context.Context, h Head, v victim, cause st
 		return nil
 	}
 	if v.legacy != "" {
-		return c.opts.Legacy.DeleteLegacy(v.legacy, cause)
+		err := c.opts.Legacy.DeleteLegacy(v.legacy, cause)
+		c.noteStuck(stuckLegacy, err)
+		return err
 	}
 	if err := h.LogFloor(v.day + 1); err != nil {
 		level.Warn(c.logger).Log("msg", "the retention floor is not in the log", "err", err)
 	}
+	fault.Point("retain.floored")
 	c.noteDeleted(h, v.day)
-	_, err := c.expire(ctx, v.day, cause)
+	n, err := c.expire(ctx, h, []task.Day{v.day}, cause)
+	if n > 0 {
+		fault.Point("retain.done")
+	}
 	return err
 }

@@ -125,6 +125,8 @@ const (
 	// Unfinished: the rows are in their day, but what they supersede elsewhere
 	// is still there. The entries stay, and hide it, until the next cut.
 	Unfinished
+	// Unstored: what was stored of the entries anywhere is deleted. They stay.
+	Unstored
 )
 
 // FinishCut ends a cut. If it was stored, what has not changed meanwhile is
@@ -141,6 +143,9 @@ func (h *Head) FinishCut(c *Cut, end Outcome) {
 		e.cutting = false
 		switch {
 		case end == NotStored || e.list == nil:
+		case end == Unstored:
+			h.setRows(e, nil)
+			e.parked = false
 		case end == Unfinished:
 			// The row in the same day is replaced, those in others are still there.
 			rows := []*task.Invocation{x.Inv}

@@ -1,7 +1,9 @@
 package tsdb
 
 import (
+	"context"
 	"errors"
+	"time"
 
 	"daybook/compact"
 	"daybook/head"
@@ -15,10 +17,13 @@ type cuttable struct {
 	// before is called before a cut is made durable.
 	before     func()
 	checkpoint func() error // and notes what came of it
+	settle     func(context.Context) error
 }
 
 // cuttable is how compact sees the head.
-func (db *DB) cuttable() cuttable { return cuttable{db.head, &db.thin, db.saveShared, db.checkpoint} }
+func (db *DB) cuttable() cuttable {
+	return cuttable{db.head, &db.thin, db.saveShared, db.checkpoint, db.appendGate.drain}
+}
 
 func rowsOf(cs []head.Candidate) []compact.Row {
 	rows := make([]compact.Row, len(cs))
@@ -32,10 +37,21 @@ func (c cuttable) Ready(all bool, limit int) []compact.Row { return rowsOf(c.h.R
 func (c cuttable) Idle(limit int) []compact.Row            { return rowsOf(c.h.Idle(limit)) }
 func (c cuttable) LogFloor(d task.Day) error               { return c.h.LogFloor(d) }
 func (c cuttable) LogDeleted(d task.Day) error             { return c.h.LogDeleted(d) }
-func (c cuttable) Checkpoint() error                       { return c.checkpoint() }
-func (c cuttable) EndedGaps(all bool) []task.Gap           { return c.h.EndedGaps(all) }
-func (c cuttable) GapsStored(gaps []task.Gap)              { c.h.GapsStored(gaps) }
-func (c cuttable) Floor() task.Day                         { return c.h.Floor() }
+
+// settleWait is more than a request waits for room and for the log.
+const settleWait = 15 * time.Second
+
+// Settle waits for the requests that are under way.
+func (c cuttable) Settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settleWait)
+	defer cancel()
+	return c.settle(ctx)
+}
+
+func (c cuttable) Checkpoint() error             { return c.checkpoint() }
+func (c cuttable) EndedGaps(all bool) []task.Gap { return c.h.EndedGaps(all) }
+func (c cuttable) GapsStored(gaps []task.Gap)    { c.h.GapsStored(gaps) }
+func (c cuttable) Floor() task.Day               { return c.h.Floor() }
 
 func (c cuttable) BeginCut(d task.Day, rows []compact.Row, logged bool) compact.Cut {
 	cs := make([]head.Candidate, 0, len(rows))
@@ -65,6 +81,6 @@ func (c cuttable) SyncCut(cut compact.Cut) error {
 
 func (c cuttable) FinishCut(cut compact.Cut, end compact.Outcome) {
 	if x, ok := cut.Entry.(*head.Cut); ok {
-		c.h.FinishCut(x, map[compact.Outcome]head.Outcome{compact.Stored: head.Stored, compact.Unfinished: head.Unfinished}[end])
+		c.h.FinishCut(x, map[compact.Outcome]head.Outcome{compact.Stored: head.Stored, compact.Unfinished: head.Unfinished, compact.Unstored: head.Unstored}[end])
 	}
 }

@@ -253,7 +253,7 @@ func stamp(us int64) string { return time.UnixMicro(us).UTC().Format(time.RFC333
 func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records *head.Records, promised bool, out *Appended) error {
 	var last head.Applied
 	whole := invs
-	defer db.legacyGate.pass()()
+	defer db.appendGate.pass()()
 	bases, gen, err := db.resolve(ctx, invs)
 	if err != nil {
 		return err

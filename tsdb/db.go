@@ -37,8 +37,8 @@ type DB struct {
 	stalling stalling
 	legacy   legacies
 	sums     sumCache
-	// legacyGate is passed while ids become known to the head.
-	legacyGate gate
+	// appendGate is passed while ids become known to the head.
+	appendGate gate
 	// legacyErrors are the files that could not be attached; set by Open.
 	legacyErrors map[string]error
 	metrics      *metrics

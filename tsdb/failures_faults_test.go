@@ -4,10 +4,13 @@ package tsdb
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"daybook/tsdb/fault"
+	"daybook/tsdb/task"
 )
 
 // TestFailEveryBackgroundTask lets what nobody waits for fail: health says so, a
@@ -179,5 +183,101 @@ func TestFailEveryBackgroundTask(t *testing.T) {
 	there(false, "tmp/"+snapshot.Path)
 	if n := deleted(); n == 0 {
 		t.Fatalf("%v deletions are counted", n)
+	}
+}
+
+// TestFailToDeleteForSpace has a snapshot, a day and a legacy file that cannot be
+// deleted when there is no room: nothing else goes for a minute, as they may yet,
+// and then the next one does. Of days one may stay.
+func TestFailToDeleteForSpace(t *testing.T) {
+	c := &testClock{at: noon}
+	reg := prometheus.NewRegistry()
+	o := testOptions(filepath.Join(t.TempDir(), "data"), c)
+	o.Metrics, o.RetentionTime, o.DiskUsage, o.RetentionSize = reg, 0, 0, 16<<20
+	home := filepath.Join(o.Dir, "legacy")
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	legacy := fixture(t, "gen1-small.db", home) // of 2026-11-19
+	var bad atomic.Pointer[string]
+	none := ""
+	bad.Store(&none)
+	defer fault.Set(func(op, path string) error {
+		if at := *bad.Load(); at != "" && op == "remove" && strings.HasPrefix(strings.TrimPrefix(path, o.Dir+"/"), at) {
+			return syscall.EIO
+		}
+		return nil
+	})()
+	breaks := func(at string) { bad.Store(&at) }
+	ctx := context.Background()
+	db := start(t, o)
+	defer func() { db.Close() }()
+	for i := 1; i <= 6; i++ {
+		mustAppend(t, db, finished(fmt.Sprint("a", i), noon.Add(-time.Duration(i)*24*time.Hour)))
+	}
+	if _, err := db.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Snapshot(ctx); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, db, finished("b", noon.Add(-6*24*time.Hour)), finished("c", noon.Add(-5*24*time.Hour))) // what the snapshot does not hold
+	if _, err := db.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	db.compact.Settle()
+	if err := os.WriteFile(filepath.Join(home, "large"), make([]byte, 20<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// round is one, after which these days are shown.
+	round := func(fails bool, want string) {
+		t.Helper()
+		db.spaceRound(ctx)
+		if fails {
+			ails(t, db, true, "retention by size fails", "input/output error")
+		}
+		var shown []string
+		view := db.catalog.View()
+		defer view.Release()
+		for _, d := range view.Days() {
+			if d.Day < task.DayOf(c.now().UnixMicro()) {
+				shown = append(shown, d.Day.String()[8:])
+			}
+		}
+		slices.Sort(shown)
+		if got := strings.Join(shown, " "); got != want {
+			t.Fatalf("the days %q are shown, want %q", got, want)
+		}
+	}
+	breaks("tmp/snapshots/")
+	round(true, "17 18 19 20 21 22")
+	round(true, "17 18 19 20 21 22")
+	c.add(time.Minute)
+	round(true, "19 20 21 22") // which the snapshot has, too
+	breaks("")
+	round(false, "")
+	if exists(legacy) || exists(filepath.Join(o.Dir, "tmp", "snapshots")) {
+		t.Fatal("the legacy file or the snapshot is still there")
+	}
+
+	for i := range 4 {
+		mustAppend(t, db, finished(fmt.Sprint("d", i), c.now()))
+		c.add(24 * time.Hour)
+	}
+	if _, err := db.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	breaks("days/")
+	round(true, "24 25 26")
+	round(true, "24 25 26")
+	c.add(time.Minute)
+	round(true, "25 26")
+	c.add(time.Hour)
+	round(true, "25 26")
+	breaks("")
+	round(false, "")
+	ails(t, db, true, "nothing in it is older than today")
+	if files := dayNames(t, o.Dir); files != "" {
+		t.Errorf("%s are still there", files)
 	}
 }

@@ -249,7 +249,7 @@ func (db *DB) retainLegacies() error {
 	if db.fails(opLegacyNote) {
 		db.tried(opLegacyNote, db.noteAttached())
 	}
-	errs := []error{db.deleteLeft()}
+	errs := []error{db.DeleteLeft()}
 	if !db.compact.Paused().IsZero() {
 		return errs[0]
 	}
@@ -291,12 +291,14 @@ func (db *DB) letGo(f *legacyFile, deleted bool, cause string) error {
 	if err := db.head.LogDeleted(task.DayOf(f.newest) + 1); err != nil {
 		level.Warn(db.logger).Log("msg", "that a legacy file has gone is not in the log", "path", f.Path(), "err", err)
 	}
-	f.users.Wait()
-	err := f.Close()
-	if !deleted {
+	errs := []error{}
+	if deleted { // what the head has of its rows outlives a crash
+		errs = append(errs, db.compact.LetGo(context.Background(), db.cuttable()))
+	} else {
 		cause = ""
 	}
-	return errors.Join(err, db.deleteLegacy(leftLegacy{legacyFile: f, cause: cause}))
+	f.users.Wait()
+	return errors.Join(append(errs, f.Close(), db.deleteLegacy(leftLegacy{legacyFile: f, cause: cause}))...)
 }
 
 // leftLegacy is a file that is detached and not gone; without a cause only its
@@ -308,7 +310,7 @@ type leftLegacy struct {
 }
 
 // deleteLegacy deletes what is to go of a file that nobody uses. What the disk
-// does not let go is tried again: see deleteLeft.
+// does not let go is tried again: see DeleteLeft.
 func (db *DB) deleteLegacy(x leftLegacy) error {
 	err := db.removeSums(x.legacyFile)
 	for _, side := range legacySides {
@@ -337,8 +339,8 @@ func (db *DB) deleteLegacy(x leftLegacy) error {
 	return nil
 }
 
-// deleteLeft tries again what could not be deleted.
-func (db *DB) deleteLeft() error {
+// DeleteLeft tries again what could not be deleted.
+func (db *DB) DeleteLeft() error {
 	db.legacy.mu.Lock()
 	left := db.legacy.left
 	db.legacy.left = nil
@@ -375,9 +377,6 @@ func (db *DB) HandedOver() []compact.LegacyFile {
 
 // DeleteLegacy detaches and deletes one of HandedOver. It counts what it deletes.
 func (db *DB) DeleteLegacy(path, cause string) error {
-	if err := db.deleteLeft(); err != nil {
-		return err // no other one goes for it
-	}
 	db.legacy.mu.Lock()
 	i := slices.IndexFunc(db.legacy.files, func(f *legacyFile) bool { return f.handedOver && f.Path() == path })
 	if i < 0 {

@@ -223,8 +223,9 @@ func (db *DB) sweepSums() error {
 // gate tells when everybody has come out who went in before. Nobody waits at
 // it.
 type gate struct {
-	epoch  atomic.Int64
-	inside [2]atomic.Int64
+	draining atomic.Bool // by one at a time
+	epoch    atomic.Int64
+	inside   [2]atomic.Int64
 }
 
 // pass goes in; call what it returns to come out.
@@ -240,10 +241,27 @@ func (g *gate) pass() func() {
 	}
 }
 
-// drain waits for those who are in. One may wait at a time.
+// drain waits for those who are in.
 func (g *gate) drain(ctx context.Context) error {
-	before := &g.inside[(g.epoch.Add(1)-1)&1]
-	for before.Load() != 0 {
+	if err := waitUntil(ctx, func() bool { return g.draining.CompareAndSwap(false, true) }); err != nil {
+		return err
+	}
+	defer g.draining.Store(false)
+	// Those for whom an earlier one has not waited to the end.
+	if err := g.leave(ctx, g.epoch.Load()+1); err != nil {
+		return err
+	}
+	return g.leave(ctx, g.epoch.Add(1)-1)
+}
+
+// leave waits for those of an epoch that is not the present one.
+func (g *gate) leave(ctx context.Context, epoch int64) error {
+	n := &g.inside[epoch&1]
+	return waitUntil(ctx, func() bool { return n.Load() == 0 })
+}
+
+func waitUntil(ctx context.Context, done func() bool) error {
+	for !done() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -365,7 +383,7 @@ func (db *DB) sumLegacy(ctx context.Context, f *legacyFile) (err error) {
 		s.mu.Unlock()
 	}()
 	// Whoever was about to add to the head without noting it has done so.
-	if err := db.legacyGate.drain(ctx); err != nil {
+	if err := db.appendGate.drain(ctx); err != nil {
 		return err
 	}
 	path := db.sumsPath(f)

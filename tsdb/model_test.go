@@ -321,6 +321,12 @@ func (m *model) step() {
 		m.fail = false
 		m.restart("close and open", true, func(testing.TB) { must(m.db.Close()) })
 	case 11:
+		if m.o.RetentionSize > 0 && m.r.IntN(2) == 0 {
+			n, err := retainOldest(m.t, m.db, m.r.Int64N(2<<20))
+			m.did("retention by size deleted %d days", n)
+			must(err)
+			break
+		}
 		n, err := m.db.compact.Retain(ctx, m.db.cuttable())
 		m.did("retention deleted %d days", n)
 		must(err)
@@ -352,6 +358,9 @@ func TestAgainstModel(t *testing.T) {
 			m.o.OpenTimeout = oneOf(r, 10*time.Hour, 1000*time.Hour)
 			m.o.RetentionTime = oneOf(r, 0, 4*24*time.Hour)
 			m.o.WALSync = "never"
+			if seed%2 == 1 {
+				m.o.RetentionSize = 16 << 20
+			}
 			m.o.step = func(string) error {
 				if m.fail {
 					return errStep

@@ -288,7 +288,7 @@ func (db *DB) bringBack(ctx context.Context, old []task.Invocation) (n int, err 
 	}
 	records := head.Encode(invs)
 	defer records.GiveBack()
-	passed := db.legacyGate.pass()
+	passed := db.appendGate.pass()
 	bases, gen, err := db.resolve(ctx, invs)
 	if err != nil {
 		passed()

@@ -2,11 +2,13 @@ package tsdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -185,5 +187,126 @@ func TestRestOfASnapshotGoes(t *testing.T) {
 	}
 	if exists(filepath.Dir(left)) {
 		t.Error("it is still there")
+	}
+}
+
+// retainOldest makes the data directory so large that a past day or two have to go
+// for its size, and lets them.
+func retainOldest(t testing.TB, db *DB, keep int64) (n int, err error) {
+	t.Helper()
+	filler := filepath.Join(db.opts.Dir, "filler")
+	f, err := os.Create(filler)
+	if err == nil {
+		err = errors.Join(syscall.Fallocate(int(f.Fd()), 0, 0, db.opts.RetentionSize-keep), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err = db.compact.RetainSpace(context.Background(), db.cuttable())
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	return n, err
+}
+
+// What is in the log alone about a row whose day goes for want of room outlives a
+// crash: a run that goes on keeps its beginning, and one that has expired does not
+// come back as a new one.
+func TestRetentionBySizeAndACrash(t *testing.T) {
+	old := noon.Add(-3 * 24 * time.Hour)
+	c := &testClock{at: old.Add(2 * time.Hour)}
+	o := testOptions(t.TempDir(), c)
+	o.RetentionSize, o.OpenTimeout, o.RetentionTime = 16<<20, time.Hour, 0
+	db := start(t, o)
+	defer func() { db.Close() }()
+	mustAppend(t, db, started("runs on", old), finished("expires", old)) // the first is given up
+	if _, err := db.Cut(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
+	c.add(3*24*time.Hour - 2*time.Hour)
+	if _, err := db.Cut(context.Background(), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.checkpoint(); err != nil { // the log has nothing else
+		t.Fatal(err)
+	}
+	mustAppend(t, db, finished("runs on", noon), started("expires", noon), finished("new", noon))
+	want := contents(t, db)["runs on"]
+	if n, err := retainOldest(t, db, 0); err != nil || n != 1 || dayNames(t, o.Dir) != "" {
+		t.Fatal(n, err, dayNames(t, o.Dir))
+	}
+	db.crash(t)
+	db = start(t, o)
+	got := contents(t, db)
+	if v := got["runs on"]; v.StartedAt == 0 || !sameKnowledge(v, want) {
+		t.Errorf("after the crash it is %s\nit was %s", task.AppendJSON(nil, &v), task.AppendJSON(nil, &want))
+	}
+	if v, back := got["expires"]; back {
+		t.Errorf("what has expired is back: %s", task.AppendJSON(nil, &v))
+	}
+	if len(got) != 2 {
+		t.Errorf("%d invocations", len(got))
+	}
+}
+
+// The same of a row of a legacy file.
+func TestRetentionOfLegacyAndACrash(t *testing.T) {
+	o := testOptions(t.TempDir(), &testClock{at: noon})
+	o.RetentionSize, o.RetentionTime = 16<<20, 0
+	home := filepath.Join(o.Dir, "legacy")
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := fixture(t, "gen1-small.db", home)
+	db := start(t, o)
+	defer func() { db.Close() }()
+	old, err := db.Select(context.Background(), Query{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, db, started(old.Invocations[0].TaskID, noon))
+	want, err := db.Get(context.Background(), old.Invocations[0].TaskID)
+	if err != nil || want.FinishedAt == 0 {
+		t.Fatal(want, err)
+	}
+	if n, err := retainOldest(t, db, 0); err != nil || exists(path) {
+		t.Fatal(n, err)
+	}
+	db.crash(t)
+	db = start(t, o)
+	if got := contents(t, db); len(got) != 1 || !sameKnowledge(got[want.TaskID], want) {
+		v := got[want.TaskID]
+		t.Errorf("after the crash it is %s\nit was %s", task.AppendJSON(nil, &v), task.AppendJSON(nil, &want))
+	}
+}
+
+// Whoever waits for a gate waits for all that are in, also those whom another one
+// did not wait for to the end.
+func TestGate(t *testing.T) {
+	var g gate
+	first := g.pass()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := g.drain(ctx); err == nil {
+		t.Fatal("it has not waited")
+	}
+	second := g.pass()
+	done := make(chan error, 2)
+	for range 2 {
+		go func() { done <- g.drain(context.Background()) }()
+	}
+	third := g.pass()
+	second()
+	third()
+	select {
+	case <-done:
+		t.Fatal("it has not waited for the first")
+	case <-time.After(50 * time.Millisecond): // a wrong one is found sooner or later
+	}
+	first()
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -15,7 +15,7 @@ var Points = []string{
 	"reseal.begun", "reseal.built", "reseal.summed", "reseal.published",
 	"live.closed", "sealed.drained", "sealed.unsummed",
 	// retention
-	"retain.floored", "retain.out", "retain.done", "retain.snapshot",
+	"retain.floored", "retain.out", "retain.let-go", "retain.done", "retain.snapshot",
 	// snapshot and backup
 	"copy.captured", "copy.live",
 	"snapshot.copied", "snapshot.whole", "snapshot.named",
