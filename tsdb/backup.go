@@ -30,7 +30,7 @@ type BackupResult struct {
 	Live                      int      // live files, which are copied every time
 	Bytes                     int64    // written; what is linked takes nothing
 	Kept, Pruned              []string // days that Dir has no longer
-	SetAside                  string   // where what Dest had of its own was moved; empty if nothing
+	SetAside                  string   // where what Dest had and Dir has not was moved; empty if nothing
 	// Problems are what could not be copied whole: the backup is made of the
 	// rest, and what an earlier one has of it stays.
 	Problems []error

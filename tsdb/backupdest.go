@@ -135,12 +135,17 @@ type dest struct {
 	// served says that a daemon has had the directory since the last backup:
 	// what is in it is not only ours.
 	served bool
+	// ours says that the backup is of the directory at this very path.
+	ours bool
+	// remade are the days, by their paths here, that the source has made anew
+	// under the same name.
+	remade map[string]bool
 	logged func() // for tests: called when the log is copied and the files are not
 }
 
 // openDest locks the destination against daemons and other backups.
 func openDest(dir, source string) (d *dest, err error) {
-	d = &dest{dir: dir, source: source}
+	d = &dest{dir: dir, source: source, remade: map[string]bool{}}
 	if err := d.create(); err != nil {
 		return nil, fmt.Errorf("creating the destination: %w", err)
 	}
@@ -166,6 +171,9 @@ func openDest(dir, source string) (d *dest, err error) {
 		return d, err
 	}
 	d.served = len(told) > 0 && string(told) != copiedLock
+	if d.ours, err = isSource(source, dir); err != nil {
+		return d, err
+	}
 	text, err := os.ReadFile(d.path(backupMarker))
 	if err != nil || strings.Contains(string(text), markCompleted) {
 		return d, err
@@ -254,15 +262,22 @@ func (d *dest) has(f compact.Found) (bool, error) {
 	if err != nil {
 		return false, nil // publishing meets what is wrong
 	}
-	if os.SameFile(fi, f.Info) {
-		return f.Sum == "" || exists(path+".sha256"), nil
-	}
+	same := os.SameFile(fi, f.Info)
 	if countDay(f.Path) == 0 {
-		return fi.Size() == f.Info.Size() && fi.ModTime().Equal(f.Info.ModTime()), nil
+		return same || fi.Size() == f.Info.Size() && fi.ModTime().Equal(f.Info.ModTime()), nil
 	}
-	text, err := os.ReadFile(path + ".sha256")
+	err = fault.Op("open", path+".sha256")
+	var text []byte
+	if err == nil {
+		text, err = os.ReadFile(path + ".sha256")
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !blocks.Lasting(err) {
+		return false, err // what is there may be worth keeping
+	}
 	sum, _, _ := strings.Cut(string(text), " ")
 	switch {
+	case same:
+		return sum == f.Sum, nil // not that of another one, which was here before
 	case err != nil || f.Sum == "":
 		return false, nil
 	case sum == f.Sum:
@@ -273,5 +288,12 @@ func (d *dest) has(f compact.Found) (bool, error) {
 	if _, err := blocks.OpenSealed(path); err != nil {
 		return false, nil // damaged: it is replaced
 	}
-	return false, fmt.Errorf("%s has another %s than %s: it is the backup of another data directory", d.dir, f.Path, d.source)
+	if d.ours {
+		d.remade[path], err = sharesDay(d.source, d.dir)
+		if d.remade[path] || err != nil {
+			return false, err
+		}
+	}
+	return false, fmt.Errorf("%s has another %s than %s: it is the backup of another data directory (if it is not, and this day was made anew: "+
+		"move that file and its .sha256 out of %s)", d.dir, f.Path, d.source, filepath.Dir(path))
 }

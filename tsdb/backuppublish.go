@@ -25,7 +25,7 @@ func (d *dest) publish(stage string, k *compact.Capture, o BackupOptions, res *B
 	}
 	fault.Point("backup.flagged")
 	if d.served {
-		res.SetAside = filepath.Join("quarantine", "served-until-"+o.Now().UTC().Format("20060102T150405Z"))
+		res.SetAside = asideName("served-until-", o)
 	}
 	for _, sub := range []string{"live", "wal"} {
 		if err := d.swap(filepath.Join(stage, sub), sub, res.SetAside); err != nil {
@@ -34,7 +34,7 @@ func (d *dest) publish(stage string, k *compact.Capture, o BackupOptions, res *B
 		fault.Point("backup.swapped")
 	}
 	for _, sub := range []string{"days", "legacy"} {
-		if err := d.moveIn(filepath.Join(stage, sub), sub, res.SetAside); err != nil {
+		if err := d.moveIn(filepath.Join(stage, sub), sub, o, res); err != nil {
 			return err
 		}
 	}
@@ -43,7 +43,7 @@ func (d *dest) publish(stage string, k *compact.Capture, o BackupOptions, res *B
 		return err
 	}
 	fault.Point("backup.moved")
-	if err := d.tidy(k, o.Prune, res); err != nil {
+	if err := d.tidy(k, o, res); err != nil {
 		return err
 	}
 	fault.Point("backup.tidied")
@@ -83,9 +83,15 @@ func (d *dest) swap(staged, sub, aside string) error {
 	return compact.SyncDir(d.dir)
 }
 
+// asideName is where something is set aside now.
+func asideName(why string, o BackupOptions) string {
+	return filepath.Join("quarantine", why+o.Now().UTC().Format("20060102T150405Z"))
+}
+
 // moveIn gives staged files their names: the database, then its checksum. One
-// that is in the way is damaged or, if a daemon has had the directory, set aside.
-func (d *dest) moveIn(staged, sub, aside string) error {
+// that is in the way is damaged or, if a daemon has had the directory or the
+// source has made the day anew, set aside.
+func (d *dest) moveIn(staged, sub string, o BackupOptions, res *BackupResult) error {
 	entries, err := os.ReadDir(staged)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -99,10 +105,15 @@ func (d *dest) moveIn(staged, sub, aside string) error {
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) }) // x.db before x.db.sha256
 	for _, e := range entries {
 		to := d.path(sub, e.Name())
-		if aside != "" && exists(to) {
-			if err := d.setAside(to, aside); err != nil {
-				return err
-			}
+		var err error
+		switch {
+		case d.remade[to]:
+			err = d.setDayAside(to, o, res)
+		case d.served && exists(to):
+			err = d.setAside(to, res.SetAside)
+		}
+		if err != nil {
+			return err
 		}
 		// Two names of one file are not renamed onto each other: see rename(2).
 		if sameFile(filepath.Join(staged, e.Name()), to) {
@@ -114,6 +125,22 @@ func (d *dest) moveIn(staged, sub, aside string) error {
 		fault.Point("backup.moving")
 	}
 	return compact.SyncDir(d.path(sub))
+}
+
+// setDayAside sets a sealed day aside with its checksum, the file first: who
+// finds it without would replace it.
+func (d *dest) setDayAside(path string, o BackupOptions, res *BackupResult) error {
+	if res.SetAside == "" {
+		res.SetAside = asideName("replaced-", o)
+	}
+	for _, p := range []string{path, path + ".sha256"} {
+		if exists(p) {
+			if err := d.setAside(p, res.SetAside); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (d *dest) setAside(path, aside string) error {
@@ -137,8 +164,9 @@ func rename(from, to string) error {
 }
 
 // tidy removes the generations that newer ones have replaced, and with prune
-// the days that the source has no longer.
-func (d *dest) tidy(k *compact.Capture, prune bool, res *BackupResult) error {
+// the days that the source has no longer. Those that are newer than the source's
+// are set aside.
+func (d *dest) tidy(k *compact.Capture, o BackupOptions, res *BackupResult) error {
 	entries, err := os.ReadDir(d.path("days"))
 	if err != nil {
 		return err
@@ -156,16 +184,15 @@ func (d *dest) tidy(k *compact.Capture, prune bool, res *BackupResult) error {
 		switch {
 		case !have && !k.Has(day):
 			gone[day] = true
-			if prune {
+			if o.Prune {
 				err = blocks.RemoveSealed(path)
 			}
 		case have && gen < wanted:
 			err = blocks.RemoveSealed(path)
-		case have && gen > wanted && res.SetAside != "":
-			// A daemon that had the backup has sealed it again.
-			if err = d.setAside(path, res.SetAside); err == nil && exists(path+".sha256") {
-				err = d.setAside(path+".sha256", res.SetAside)
-			}
+		case have && gen > wanted:
+			// A daemon that had the backup has sealed it again, or the source has
+			// lost this one, and an older one was put back there.
+			err = d.setDayAside(path, o, res)
 		}
 		if err != nil {
 			return fmt.Errorf("removing %s from the backup: %w", e.Name(), err)
@@ -176,7 +203,7 @@ func (d *dest) tidy(k *compact.Capture, prune bool, res *BackupResult) error {
 		days = append(days, day)
 	}
 	slices.Sort(days)
-	if prune {
+	if o.Prune {
 		res.Pruned = dayText(days)
 	} else {
 		res.Kept = dayText(days)
@@ -210,4 +237,12 @@ func links(fi fs.FileInfo) uint64 {
 		return uint64(st.Nlink)
 	}
 	return 1
+}
+
+// readDir is that of package os.
+func readDir(dir string) ([]fs.DirEntry, error) {
+	if err := fault.Op("readdir", dir); err != nil {
+		return nil, err
+	}
+	return os.ReadDir(dir)
 }

@@ -34,36 +34,66 @@ func sameSource(dir, dest string) error {
 	if err != nil || source == "" {
 		return err
 	}
-	if abs, err := filepath.Abs(dir); err != nil || abs == source {
+	if same, err := isSource(dir, dest); same || err != nil {
 		return err
 	}
-	here, err := os.Stat(dir)
+	_, err = os.Stat(source)
+	other := err == nil && isDataDir(source) == nil
+	days, err := sealedIn(dest)
 	if err != nil {
 		return err
 	}
-	there, err := os.Stat(source)
-	if err == nil && os.SameFile(here, there) {
-		return nil
-	}
-	other := err == nil && isDataDir(source) == nil
-	entries, err := os.ReadDir(filepath.Join(dest, "days"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if known, err := sharesDay(dir, dest); known || err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if _, _, ok := blocks.ParseSealedName(e.Name()); !ok {
-			continue
-		}
-		rel := filepath.Join("days", e.Name())
-		if sameDay(filepath.Join(dir, rel), filepath.Join(dest, rel)) {
-			return nil
-		}
-		other = true
-	}
-	if !other {
+	if !other && len(days) == 0 {
 		return nil
 	}
 	return &otherSourceError{dest, source, dir}
+}
+
+// isSource reports whether a data directory is the one that a backup names.
+func isSource(dir, dest string) (bool, error) {
+	source, err := sourceOf(dest)
+	if err != nil || source == "" {
+		return false, err
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil || abs == source {
+		return err == nil, err
+	}
+	here, err := os.Stat(dir)
+	if err != nil {
+		return false, err
+	}
+	there, err := os.Stat(source)
+	return err == nil && os.SameFile(here, there), nil
+}
+
+// sharesDay reports whether a backup has a sealed day that a data directory has, too.
+func sharesDay(dir, dest string) (bool, error) {
+	days, err := sealedIn(dest)
+	for _, name := range days {
+		rel := filepath.Join("days", name)
+		if sameDay(filepath.Join(dir, rel), filepath.Join(dest, rel)) {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// sealedIn are the names of the sealed days of a directory.
+func sealedIn(dir string) (names []string, err error) {
+	entries, err := readDir(filepath.Join(dir, "days"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if _, _, ok := blocks.ParseSealedName(e.Name()); ok {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
 }
 
 // sourceOf is the source that the marker of a backup names; empty if it is of

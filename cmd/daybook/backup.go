@@ -44,7 +44,7 @@ func (c *backupCommand) run() error {
 		fmt.Printf("pruned: %s\n", strings.Join(res.Pruned, " "))
 	}
 	if res.SetAside != "" {
-		fmt.Printf("the backup had been served; what it had of its own is in its %s\n", res.SetAside)
+		fmt.Printf("what the backup had and the data directory has not is in its %s\n", res.SetAside)
 	}
 	for _, problem := range res.Problems {
 		fmt.Fprintf(os.Stderr, "daybook: %s\n", printable(problem.Error()))
