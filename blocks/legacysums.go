@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"daybook/tsdb/fault"
 	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
 )
@@ -48,6 +49,9 @@ type LegacySumsStep func(ids []string, at []int64) error
 // transaction, and writes its sums to path by way of tmpDir. Nothing is left
 // of it when it fails.
 func BuildLegacySums(ctx context.Context, l *Legacy, tmpDir, path string, step LegacySumsStep) (err error) {
+	if err := fault.Op("create", filepath.Join(tmpDir, "legacy-rollups.db")); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(tmpDir, "legacy-rollups.*.db")
 	if err != nil {
 		return err
@@ -62,6 +66,9 @@ func BuildLegacySums(ctx context.Context, l *Legacy, tmpDir, path string, step L
 		return err
 	}
 	if err := writeLegacySums(ctx, l, tmp, step); err != nil {
+		return err
+	}
+	if err := fault.Op("chmod", tmp); err != nil {
 		return err
 	}
 	if err := os.Chmod(tmp, 0o444); err != nil {
@@ -187,6 +194,9 @@ func (p legacyPrint) String() string {
 // the legacy file as it is now.
 func OpenLegacySums(path string, l *Legacy) (s *LegacySums, err error) {
 	if err := checkOurs(path); err != nil {
+		return nil, err
+	}
+	if err := fault.Op("open", path+checksumSuffix); err != nil {
 		return nil, err
 	}
 	want, err := os.ReadFile(path + checksumSuffix)

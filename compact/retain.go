@@ -134,7 +134,10 @@ func (c *Compactor) takeOut(d task.Day, cause string) (x doomed, out bool) {
 // the LOCK file's modification time, which needs no free disk.
 func (c *Compactor) Remember() {
 	now := c.opts.Now()
-	err := os.Chtimes(c.dirs.lock, now, now)
+	err := fault.Op("chtimes", c.dirs.lock)
+	if err == nil {
+		err = os.Chtimes(c.dirs.lock, now, now)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}

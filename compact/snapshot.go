@@ -138,6 +138,9 @@ func (k *Capture) holdFiles(root string) error {
 // holdLegacy takes the databases that were handed over to Daybook. Nobody
 // writes them, so that they are copied with what is beside them.
 func (k *Capture) holdLegacy(root string) error {
+	if err := fault.Op("readdir", filepath.Join(root, "legacy")); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(filepath.Join(root, "legacy"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -123,7 +123,7 @@ func (k *Capture) hashOrCopy(ctx context.Context, f *captured, to string, progre
 			return "", err
 		}
 		defer func() {
-			if err = errors.Join(err, out.Close()); err == nil {
+			if err = errors.Join(err, out.Close(), fault.Op("chtimes", to)); err == nil {
 				err = os.Chtimes(to, f.Info.ModTime(), f.Info.ModTime())
 			}
 		}()

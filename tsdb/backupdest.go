@@ -37,7 +37,10 @@ func writeCopiedLock(path string, at time.Time) error {
 		return err
 	}
 	_, err = io.WriteString(fault.Writer(f, path), copiedLock)
-	return errors.Join(err, f.Close(), os.Chtimes(path, at, at))
+	if err := errors.Join(err, f.Close(), fault.Op("chtimes", path)); err != nil {
+		return err
+	}
+	return os.Chtimes(path, at, at)
 }
 
 // checkBackup refuses directories between which no backup is possible. It
@@ -166,7 +169,7 @@ func openDest(dir, source string) (d *dest, err error) {
 		}
 		return d, fmt.Errorf("locking the destination %s: %w", dir, err)
 	}
-	told, err := os.ReadFile(d.lock.Name())
+	told, err := readFile(d.lock.Name())
 	if err != nil {
 		return d, err
 	}
@@ -174,7 +177,7 @@ func openDest(dir, source string) (d *dest, err error) {
 	if d.ours, err = isSource(source, dir); err != nil {
 		return d, err
 	}
-	text, err := os.ReadFile(d.path(backupMarker))
+	text, err := readFile(d.path(backupMarker))
 	if err != nil || strings.Contains(string(text), markCompleted) {
 		return d, err
 	}
@@ -266,11 +269,7 @@ func (d *dest) has(f compact.Found) (bool, error) {
 	if countDay(f.Path) == 0 {
 		return same || fi.Size() == f.Info.Size() && fi.ModTime().Equal(f.Info.ModTime()), nil
 	}
-	err = fault.Op("open", path+".sha256")
-	var text []byte
-	if err == nil {
-		text, err = os.ReadFile(path + ".sha256")
-	}
+	text, err := readFile(path + ".sha256")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !blocks.Lasting(err) {
 		return false, err // what is there may be worth keeping
 	}

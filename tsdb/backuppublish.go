@@ -92,7 +92,7 @@ func asideName(why string, o BackupOptions) string {
 // that is in the way is damaged or, if a daemon has had the directory or the
 // source has made the day anew, set aside.
 func (d *dest) moveIn(staged, sub string, o BackupOptions, res *BackupResult) error {
-	entries, err := os.ReadDir(staged)
+	entries, err := readDir(staged)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -167,7 +167,7 @@ func rename(from, to string) error {
 // the days that the source has no longer. Those that are newer than the source's
 // are set aside.
 func (d *dest) tidy(k *compact.Capture, o BackupOptions, res *BackupResult) error {
-	entries, err := os.ReadDir(d.path("days"))
+	entries, err := readDir(d.path("days"))
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (d *dest) tidy(k *compact.Capture, o BackupOptions, res *BackupResult) erro
 
 // sweep empties tmp.
 func (d *dest) sweep() error {
-	entries, err := os.ReadDir(d.path("tmp"))
+	entries, err := readDir(d.path("tmp"))
 	if err != nil {
 		return err
 	}
@@ -239,10 +239,24 @@ func links(fi fs.FileInfo) uint64 {
 	return 1
 }
 
-// readDir is that of package os.
+// readDir, readFile and remove are those of package os.
 func readDir(dir string) ([]fs.DirEntry, error) {
 	if err := fault.Op("readdir", dir); err != nil {
 		return nil, err
 	}
 	return os.ReadDir(dir)
+}
+
+func readFile(path string) ([]byte, error) {
+	if err := fault.Op("open", path); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
+func remove(path string) error {
+	if err := fault.Op("remove", path); err != nil {
+		return err
+	}
+	return os.Remove(path)
 }

@@ -74,6 +74,9 @@ func mkdirTemp(dir, pattern string) (string, error) {
 
 // fillSnapshot returns what is left out, and why.
 func (db *DB) fillSnapshot(ctx context.Context, stage string) (unreadable map[string]error, err error) {
+	if err := fault.Op("chmod", stage); err != nil {
+		return nil, err
+	}
 	if err := os.Chmod(stage, 0o755); err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package tsdb
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -79,7 +78,7 @@ func Open(o Options) (db *DB, err error) {
 		return nil, &OptionsError{err}
 	}
 	o.defaults()
-	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := compact.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("creating the data directory: %w", err)
 	}
 	if o.WALMaxBytes == 0 {

@@ -186,10 +186,10 @@ func TestFailEveryBackgroundTask(t *testing.T) {
 	}
 }
 
-// TestFailToDeleteForSpace has a snapshot, a day and a legacy file that cannot be
+// TestFailEveryDeletionForSpace has a snapshot, a day and a legacy file that cannot be
 // deleted when there is no room: nothing else goes for a minute, as they may yet,
 // and then the next one does. Of days one may stay.
-func TestFailToDeleteForSpace(t *testing.T) {
+func TestFailEveryDeletionForSpace(t *testing.T) {
 	c := &testClock{at: noon}
 	reg := prometheus.NewRegistry()
 	o := testOptions(filepath.Join(t.TempDir(), "data"), c)

@@ -29,6 +29,7 @@ var fitting = map[string][]syscall.Errno{
 	"remove":   {syscall.EIO},
 	"mkdir":    {syscall.EIO, syscall.ENOSPC},
 	"chmod":    {syscall.EIO},
+	"chtimes":  {syscall.EIO},
 	"read":     {syscall.EIO},
 }
 

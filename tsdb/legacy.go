@@ -179,11 +179,11 @@ func (db *DB) noteAttached() error {
 			fmt.Fprintln(&lines, f.Path())
 		}
 	}
-	old, err := os.ReadFile(path)
+	old, err := readFile(path)
 	if string(old) == lines.String() && (err == nil || lines.Len() == 0) {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := compact.MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
 	tmp := path + ".tmp"
@@ -318,9 +318,7 @@ func (db *DB) deleteLegacy(x leftLegacy) error {
 			break
 		}
 		path := x.Path() + side
-		if err = fault.Op("remove", path); err == nil {
-			err = os.Remove(path)
-		}
+		err = remove(path)
 		if errors.Is(err, os.ErrNotExist) {
 			err = nil
 		}

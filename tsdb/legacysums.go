@@ -19,6 +19,8 @@ import (
 	"github.com/go-kit/log/level"
 
 	"daybook/blocks"
+	"daybook/compact"
+	"daybook/tsdb/fault"
 	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
 )
@@ -93,7 +95,7 @@ func (db *DB) loadSums(f *legacyFile, newer []*legacyFile) {
 
 func (db *DB) readSums(f *legacyFile, newer []*legacyFile) (s *blocks.LegacySums, note sharedNote, err error) {
 	path := db.sumsPath(f)
-	b, err := os.ReadFile(path + ".shared")
+	b, err := readFile(path + ".shared")
 	if err != nil {
 		return nil, note, err
 	}
@@ -103,7 +105,7 @@ func (db *DB) readSums(f *legacyFile, newer []*legacyFile) (s *blocks.LegacySums
 	if err := json.Unmarshal(b[9:], &note); err != nil {
 		return nil, note, err
 	}
-	if sum, err := os.ReadFile(path + ".sha256"); err != nil || string(sum) != note.Rollups {
+	if sum, err := readFile(path + ".sha256"); err != nil || string(sum) != note.Rollups {
 		return nil, note, errors.Join(fmt.Errorf("%s.shared is of other rollups", path), err)
 	}
 	for d := range db.daysHere() {
@@ -168,7 +170,7 @@ func (db *DB) saveSharedOf(f *legacyFile) error {
 	s.mu.Unlock()
 	if err := db.writeShared(f, note); err != nil {
 		// What is written there is not true any more.
-		gone := os.Remove(db.sumsPath(f) + ".shared")
+		gone := remove(db.sumsPath(f) + ".shared")
 		return errors.Join(fmt.Errorf("noting what a legacy file shares with days: %w", err), gone)
 	}
 	return nil
@@ -176,7 +178,7 @@ func (db *DB) saveSharedOf(f *legacyFile) error {
 
 func (db *DB) writeShared(f *legacyFile, note sharedNote) error {
 	path := db.sumsPath(f)
-	sum, err := os.ReadFile(path + ".sha256")
+	sum, err := readFile(path + ".sha256")
 	if err != nil {
 		return err
 	}
@@ -185,16 +187,19 @@ func (db *DB) writeShared(f *legacyFile, note sharedNote) error {
 	if err != nil {
 		return err
 	}
+	if err := fault.Op("create", filepath.Join(db.opts.Dir, "tmp", "shared")); err != nil {
+		return err
+	}
 	tmp, err := os.CreateTemp(filepath.Join(db.opts.Dir, "tmp"), "shared.*")
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(tmp, "%08x\n%s", crc32.ChecksumIEEE(body), body)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path+".shared")
+	_, err = fmt.Fprintf(fault.Writer(tmp, tmp.Name()), "%08x\n%s", crc32.ChecksumIEEE(body), body)
+	if err = errors.Join(err, fault.Op("sync", tmp.Name()), tmp.Sync(), tmp.Close()); err == nil {
+		err = rename(tmp.Name(), path+".shared")
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
+		return errors.Join(err, remove(tmp.Name()))
 	}
 	return blocks.SyncDir(filepath.Dir(path))
 }
@@ -204,7 +209,7 @@ var sumsName = regexp.MustCompile(`^([0-9a-f]{24}\.db)(\.sha256|\.shared)?$`)
 // sweepSums deletes the rollups of files that are not attached any more.
 func (db *DB) sweepSums() error {
 	dir := filepath.Join(db.opts.Dir, legacyRollups)
-	entries, err := os.ReadDir(dir)
+	entries, err := readDir(dir)
 	if db.readOnly || errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -214,7 +219,7 @@ func (db *DB) sweepSums() error {
 	}
 	for _, e := range entries {
 		if m := sumsName.FindStringSubmatch(e.Name()); m != nil && !keep[m[1]] {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+			err = errors.Join(err, remove(filepath.Join(dir, e.Name())))
 		}
 	}
 	return err
@@ -387,7 +392,7 @@ func (db *DB) sumLegacy(ctx context.Context, f *legacyFile) (err error) {
 		return err
 	}
 	path := db.sumsPath(f)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := compact.MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
 	rows := 0
@@ -502,7 +507,7 @@ func (db *DB) removeSums(f *legacyFile) error {
 	s := f.sums.file
 	f.sums.file = nil
 	f.sums.mu.Unlock()
-	if err := os.Remove(path + ".shared"); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := remove(path + ".shared"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	if s == nil {
