@@ -42,9 +42,6 @@ func (u *Use) add(o *Use) {
 	u.DetailStored += o.DetailStored
 }
 
-// Kinds of names that an Analysis counts by, in the order of its By.
-var UseKinds = [4]string{"task_name", "worker", "queue", "exception_type"}
-
 // DetailFields are the long fields, in the order of Analysis.Fields.
 var DetailFields = [chunkFields]string{"args", "kwargs", "result", "exception_message", "traceback"}
 
@@ -82,7 +79,7 @@ type FileUse struct {
 type Analysis struct {
 	Files   []FileUse
 	All     Use
-	By      [4][]Use // the largest first
+	By      [4][]Use // by task name, worker, queue and exception type; the largest first
 	Fields  [chunkFields]int64
 	Largest []LargeRow
 }

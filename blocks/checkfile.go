@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/mattn/go-sqlite3"
+
+	"daybook/tsdb/task"
 )
 
 // Finding is one thing that is wrong with a file, or, as a Note, worth knowing.
@@ -217,26 +219,35 @@ func (r *report) integrity(ctx context.Context, c *conn, deep bool) error {
 	}, pragma)
 }
 
-// live checks a live file, as the last commit left it.
+// written opens a file that a daemon may be writing, as the last commit left it,
+// and checks what all of them have.
+func (r *report) written(ctx context.Context, kind string, day task.Day, deep bool) (c *conn, err error) {
+	if err := checkOurs(r.path); err != nil {
+		return nil, err
+	}
+	if c, err = openFile(r.path, modeRead); err != nil {
+		return nil, openError(r.path, err)
+	}
+	if err = c.exec("BEGIN"); err == nil {
+		err = checkMeta(ctx, c, r.path, kind, day)
+	}
+	if err == nil {
+		err = r.integrity(ctx, c, deep)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// live checks a live file.
 func (r *report) live(ctx context.Context, deep bool) (err error) {
 	day, _, _ := ParseLiveName(filepath.Base(r.path))
-	if err := checkOurs(r.path); err != nil {
-		return err
-	}
-	c, err := openFile(r.path, modeRead)
+	c, err := r.written(ctx, kindLive, day, deep)
 	if err != nil {
-		return openError(r.path, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
-	if err := c.exec("BEGIN"); err != nil {
-		return err
-	}
-	if err := checkMeta(ctx, c, r.path, kindLive, day); err != nil {
-		return err
-	}
-	if err := r.integrity(ctx, c, deep); err != nil {
-		return err
-	}
 	if _, err := loadCuts(ctx, c, "main"); err != nil {
 		return err
 	}

@@ -148,23 +148,11 @@ func cachedPages(ctx context.Context, c *conn) func(id int64) ([]byte, error) {
 
 // parked checks a file of parked invocations.
 func (r *report) parked(ctx context.Context, deep bool) (err error) {
-	if err := checkOurs(r.path); err != nil {
-		return err
-	}
-	c, err := openFile(r.path, modeRead)
+	c, err := r.written(ctx, kindParked, 0, deep)
 	if err != nil {
-		return openError(r.path, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
-	if err := c.exec("BEGIN"); err != nil {
-		return err
-	}
-	if err := checkMeta(ctx, c, r.path, kindParked, 0); err != nil {
-		return err
-	}
-	if err := r.integrity(ctx, c, deep); err != nil {
-		return err
-	}
 	if _, err := loadCuts(ctx, c, "main"); err != nil || !deep {
 		return err
 	}

@@ -11,9 +11,6 @@ import (
 	"daybook/tsdb/fault"
 )
 
-// syncDir makes a directory's entries durable.
-func syncDir(dir string) error { return SyncDir(dir) }
-
 // SyncDir makes what was created, renamed or deleted in a directory durable.
 func SyncDir(dir string) error {
 	if err := fault.Op("syncdir", dir); err != nil {
@@ -63,7 +60,7 @@ func publish(tmp, path string) error {
 	default:
 		return err
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := SyncDir(filepath.Dir(path)); err != nil {
 		return errors.Join(err, removeFiles(path))
 	}
 	return nil
@@ -114,7 +111,7 @@ func removeFiles(paths ...string) error {
 	if len(paths) == 0 {
 		return nil
 	}
-	return syncDir(filepath.Dir(paths[0]))
+	return SyncDir(filepath.Dir(paths[0]))
 }
 
 // sides are the files that SQLite keeps beside a database.

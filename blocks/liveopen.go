@@ -137,7 +137,7 @@ func (l *Live) openWriter() (w *liveWriter, err error) {
 // would be for ever; and the name of the -wal, which the first read has created, is
 // made durable with the first commit, but not if that fails.
 func writable(c *conn, path string) error {
-	return errors.Join(c.exec("DELETE FROM main.cut WHERE false"), syncDir(filepath.Dir(path)))
+	return errors.Join(c.exec("DELETE FROM main.cut WHERE false"), SyncDir(filepath.Dir(path)))
 }
 
 // load reads the state of the file, and what a writer needs.

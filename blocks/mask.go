@@ -48,16 +48,6 @@ func (m *MaskSet) Len() int64 { return m.count }
 // sees the same set.
 func (m *MaskSet) Version() uint64 { return m.version }
 
-// MayHave reports whether an id of that hash may be in the set.
-func (m *MaskSet) MayHave(hash uint64) bool {
-	for _, part := range m.parts {
-		if _, found := searchMask(part, hash); found {
-			return true
-		}
-	}
-	return false
-}
-
 // Has reports whether the id, of hash task.HashID(id), is in the set.
 func (m *MaskSet) Has(hash uint64, id string) bool {
 	for _, part := range m.parts {

@@ -148,6 +148,16 @@ func (p *Parked) take(ctx context.Context) (*conn, error) {
 	}
 }
 
+// with runs fn with the connection.
+func (p *Parked) with(ctx context.Context, fn func(c *conn) error) error {
+	c, err := p.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { p.conn <- c }()
+	return fn(c)
+}
+
 // Path is where the file is.
 func (p *Parked) Path() string { return p.path }
 
@@ -267,25 +277,27 @@ func (p *Parked) Delete(ctx context.Context, ids []string) error {
 
 // change runs one transaction.
 func (p *Parked) change(ctx context.Context, fn func(c *conn, s *parkedTx) error) error {
+	return p.write(ctx, func(c *conn) error {
+		s := parkedTx{parkedState: *p.state.Load()}
+		if err := c.transaction(func() error { return fn(c, &s) }); err != nil {
+			return fmt.Errorf("%s: %w", p.Name(), err)
+		}
+		p.state.Store(&s.parkedState)
+		p.sums.apply(&s.delta)
+		// Invocations come and go: a filter of mostly gone ones is made anew.
+		if s.added > 4*s.rows+firstBloomIDs {
+			return p.rebuild(ctx, c)
+		}
+		return nil
+	})
+}
+
+// write is with, of a file that may be written.
+func (p *Parked) write(ctx context.Context, fn func(c *conn) error) error {
 	if p.readOnly {
 		return ErrFileReadOnly
 	}
-	c, err := p.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { p.conn <- c }()
-	s := parkedTx{parkedState: *p.state.Load()}
-	if err := c.transaction(func() error { return fn(c, &s) }); err != nil {
-		return fmt.Errorf("%s: %w", p.Name(), err)
-	}
-	p.state.Store(&s.parkedState)
-	p.sums.apply(&s.delta)
-	// Invocations come and go: a filter of mostly gone ones is made anew.
-	if s.added > 4*s.rows+firstBloomIDs {
-		return p.rebuild(ctx, c)
-	}
-	return nil
+	return p.with(ctx, fn)
 }
 
 func (p *Parked) deleteRow(ctx context.Context, c *conn, s *parkedTx, hash uint64, id string) error {
@@ -319,16 +331,10 @@ func (p *Parked) Remove() error { return removeFiles(append(sides(p.path), p.pat
 
 // Checkpoint is Live.Checkpoint.
 func (p *Parked) Checkpoint(ctx context.Context) error {
-	if p.readOnly {
-		return ErrFileReadOnly
-	}
-	c, err := p.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { p.conn <- c }()
-	if err := checkpoint(ctx, c); err != nil {
-		return fmt.Errorf("%s: %w", p.Name(), err)
-	}
-	return nil
+	return p.write(ctx, func(c *conn) error {
+		if err := checkpoint(ctx, c); err != nil {
+			return fmt.Errorf("%s: %w", p.Name(), err)
+		}
+		return nil
+	})
 }

@@ -231,16 +231,6 @@ func (p *Parked) Count(ctx context.Context) error {
 	return nil
 }
 
-// with runs fn with the connection.
-func (p *Parked) with(ctx context.Context, fn func(c *conn) error) error {
-	c, err := p.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { p.conn <- c }()
-	return fn(c)
-}
-
 // counted is with, after everything has been counted.
 func (p *Parked) counted(ctx context.Context, fn func(c *conn, s *parkedSums) error) error {
 	for done := false; !done; {

@@ -63,7 +63,7 @@ func WriteChecksum(path, tmpDir string) (err error) {
 	if err = rename(tmp, path+checksumSuffix); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
 // fileSum is the SHA-256 of a sealed file, in hex.

@@ -56,12 +56,17 @@ func Open(o Options) (c *Compactor, err error) {
 	if err := c.openLive(); err != nil {
 		return c, err
 	}
+	c.publishAll()
+	return c, nil
+}
+
+// publishAll shows what was opened.
+func (c *Compactor) publishAll() {
 	c.supersedeParked()
 	for d := range c.days {
 		c.publish(d)
 	}
 	c.balanceFilters()
-	return c, nil
 }
 
 // sweepTmp removes everything unfinished. What cannot be removed is in nobody's

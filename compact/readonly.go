@@ -39,11 +39,7 @@ func OpenReadOnly(o Options) (c *Compactor, err error) {
 			return c, err
 		}
 	}
-	c.supersedeParked()
-	for d := range c.days {
-		c.publish(d)
-	}
-	c.balanceFilters()
+	c.publishAll()
 	return c, nil
 }
 

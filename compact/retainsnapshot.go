@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-kit/log/level"
 
+	"daybook/blocks"
 	"daybook/tsdb/fault"
 )
 
@@ -39,7 +40,7 @@ func (c *Compactor) deleteSnapshot(dir string) error {
 		case err != nil:
 			return err
 		default:
-			if err := SyncDir(filepath.Dir(dir)); err != nil {
+			if err := blocks.SyncDir(filepath.Dir(dir)); err != nil {
 				return err
 			}
 			dir = away

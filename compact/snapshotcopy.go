@@ -44,7 +44,7 @@ func (k *Capture) Copy(ctx context.Context, check bool, progress func(bytes int6
 		}
 	}
 	for _, sub := range []string{"days", "live", "legacy", "."} {
-		if err := SyncDir(filepath.Join(k.to, sub)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := blocks.SyncDir(filepath.Join(k.to, sub)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
@@ -195,16 +195,4 @@ func RemoveAll(path string) error {
 		return err
 	}
 	return os.RemoveAll(path)
-}
-
-// SyncDir makes the names in a directory durable.
-func SyncDir(dir string) error {
-	if err := fault.Op("syncdir", dir); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

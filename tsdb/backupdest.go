@@ -224,11 +224,11 @@ func (d *dest) flag() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Close(), compact.SyncDir(d.path("days")))
+	return errors.Join(f.Close(), blocks.SyncDir(d.path("days")))
 }
 
 func (d *dest) unflag() error {
-	return errors.Join(compact.RemoveAll(d.path("days", compact.UnfinishedBackup)), compact.SyncDir(d.path("days")))
+	return errors.Join(compact.RemoveAll(d.path("days", compact.UnfinishedBackup)), blocks.SyncDir(d.path("days")))
 }
 
 // mark writes the file that makes the directory a backup.
@@ -254,7 +254,7 @@ func (d *dest) mark(completed time.Time) error {
 	if err := errors.Join(err, fault.Op("sync", tmp), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return errors.Join(rename(tmp, d.path(backupMarker)), compact.SyncDir(d.dir))
+	return errors.Join(rename(tmp, d.path(backupMarker)), blocks.SyncDir(d.dir))
 }
 
 // has reports whether the backup has a file of the data directory already. An

@@ -80,7 +80,7 @@ func (d *dest) swap(staged, sub, aside string) error {
 	if err := rename(staged, d.path(sub)); err != nil {
 		return err
 	}
-	return compact.SyncDir(d.dir)
+	return blocks.SyncDir(d.dir)
 }
 
 // asideName is where something is set aside now.
@@ -124,7 +124,7 @@ func (d *dest) moveIn(staged, sub string, o BackupOptions, res *BackupResult) er
 		}
 		fault.Point("backup.moving")
 	}
-	return compact.SyncDir(d.path(sub))
+	return blocks.SyncDir(d.path(sub))
 }
 
 // setDayAside sets a sealed day aside with its checksum, the file first: who

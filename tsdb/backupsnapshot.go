@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-kit/log/level"
 
+	"daybook/blocks"
 	"daybook/compact"
 	"daybook/tsdb/fault"
 )
@@ -98,7 +99,7 @@ func (db *DB) fillSnapshot(ctx context.Context, stage string) (unreadable map[st
 	}
 	unreadable = db.compact.Unreadable() // at the start; what was met since
 	maps.Copy(unreadable, k.Unreadable())
-	return unreadable, compact.SyncDir(stage)
+	return unreadable, blocks.SyncDir(stage)
 }
 
 // publishSnapshot gives a finished one its name, the time; the second one of
@@ -121,7 +122,7 @@ func (db *DB) publishSnapshot(stage string) (rel string, err error) {
 		}
 		if err == nil {
 			fault.Point("snapshot.named")
-			err = errors.Join(compact.SyncDir(dir), compact.SyncDir(db.opts.Dir))
+			err = errors.Join(blocks.SyncDir(dir), blocks.SyncDir(db.opts.Dir))
 		}
 		return rel, err
 	}

@@ -203,7 +203,7 @@ func (db *DB) noteAttached() error {
 	if err := rename(tmp, path); err != nil {
 		return err
 	}
-	return compact.SyncDir(filepath.Dir(path))
+	return blocks.SyncDir(filepath.Dir(path))
 }
 
 // legacyLeftOut notes a file that cannot be attached.

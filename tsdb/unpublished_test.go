@@ -8,6 +8,26 @@ import (
 	"time"
 )
 
+// sealedAside cuts a row into a live file, and returns a copy of the directory in
+// which that is sealed.
+func sealedAside(t *testing.T, o Options, row Record) (dir string) {
+	t.Helper()
+	cut := func(o Options, seal bool, recs ...Record) {
+		db := start(t, o)
+		mustAppend(t, db, recs...)
+		if _, err := db.Cut(context.Background(), seal); err != nil {
+			t.Fatal(err)
+		}
+		db.crash(t)
+	}
+	cut(o, false, row)
+	dir = filepath.Join(t.TempDir(), "aside")
+	copyTree(t, o.Dir, dir)
+	o.Dir = dir
+	cut(o, true)
+	return dir
+}
+
 // A sealed file that got its name while the disk failed, and was never used, does
 // not hide what was cut into the live file after that.
 func TestSealedButNeverPublished(t *testing.T) {
@@ -15,23 +35,8 @@ func TestSealedButNeverPublished(t *testing.T) {
 	o := testOptions(t.TempDir(), c)
 	yesterday := noon.Add(-24 * time.Hour)
 	ctx := context.Background()
+	aside := sealedAside(t, o, finished("a", yesterday))
 	db := start(t, o)
-	mustAppend(t, db, finished("a", yesterday))
-	if _, err := db.Cut(ctx, false); err != nil {
-		t.Fatal(err)
-	}
-	db.crash(t)
-	aside := filepath.Join(t.TempDir(), "aside")
-	copyTree(t, o.Dir, aside)
-	there := o
-	there.Dir = aside
-	db = start(t, there)
-	if _, err := db.Cut(ctx, true); err != nil {
-		t.Fatal(err)
-	}
-	db.crash(t)
-
-	db = start(t, o)
 	mustAppend(t, db, finished("b", yesterday))
 	if _, err := db.Cut(ctx, false); err != nil {
 		t.Fatal(err)
@@ -61,24 +66,10 @@ func TestBackupBesideANeverPublished(t *testing.T) {
 	o := testOptions(t.TempDir(), c)
 	yesterday := noon.Add(-24 * time.Hour)
 	ctx := context.Background()
+	aside := sealedAside(t, o, finished("a", yesterday))
+	made := dayNames(t, aside)
 	db := start(t, o)
 	defer func() { db.Close() }()
-	mustAppend(t, db, finished("a", yesterday))
-	if _, err := db.Cut(ctx, false); err != nil {
-		t.Fatal(err)
-	}
-	db.crash(t)
-	aside := filepath.Join(t.TempDir(), "aside")
-	copyTree(t, o.Dir, aside)
-	there := o
-	there.Dir = aside
-	sealed := start(t, there)
-	if _, err := sealed.Cut(ctx, true); err != nil {
-		t.Fatal(err)
-	}
-	made := dayNames(t, aside)
-	sealed.crash(t)
-	db = start(t, o)
 	if err := os.Rename(filepath.Join(aside, "days", made+".db"), filepath.Join(o.Dir, "days", made+".db")); err != nil {
 		t.Fatal(err)
 	}

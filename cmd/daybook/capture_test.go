@@ -41,11 +41,11 @@ func merged(t *testing.T, lines [][]byte) map[string]task.Invocation {
 	t.Helper()
 	want := make(map[string]task.Invocation)
 	for _, l := range lines {
-		ev, kind, err := celery.ParseEvent(l)
-		if err != nil {
+		items, err := new(celery.Decoder).Events(l)
+		if err != nil || items[0].Err != nil {
 			t.Fatalf("%v: %s", err, l)
 		}
-		if kind == celery.Task {
+		if ev := items[0].Event; items[0].Kind == celery.Task {
 			want[ev.TaskID] = task.Merge(want[ev.TaskID], ev.Invocation())
 		}
 	}

@@ -166,11 +166,11 @@ func (c *client) batch() (body []byte, about map[string]task.Invocation) {
 		if err != nil {
 			panic(err)
 		}
-		ev, _, err := celery.ParseEvent(line)
-		if err != nil {
+		items, err := new(celery.Decoder).Events(line)
+		if err != nil || items[0].Err != nil {
 			panic(fmt.Sprintf("%v: %s", err, line))
 		}
-		about[id] = task.Merge(about[id], ev.Invocation())
+		about[id] = task.Merge(about[id], items[0].Event.Invocation())
 		body = append(append(body, line...), '\n')
 	}
 	return body, about

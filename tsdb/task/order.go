@@ -40,10 +40,7 @@ func (k Key) Compare(o Key) int {
 	return cmp.Compare(k.ID, o.ID)
 }
 
-const (
-	microsPerDay  = 24 * 60 * 60 * 1_000_000
-	microsPerHour = 60 * 60 * 1_000_000
-)
+const microsPerDay = 24 * 60 * 60 * 1_000_000
 
 // Day is a UTC day, counted from 1970-01-01.
 type Day int32

@@ -122,8 +122,11 @@ func newAPI(store api.Store, change ...func(*api.Config)) *api.API {
 		Store: store, Now: func() time.Time { return testNow },
 		NewEventParser: func() api.EventParser {
 			return func(raw []byte) (task.Event, bool, error) {
-				ev, kind, err := celery.ParseEvent(raw)
-				return ev, kind != celery.Task, err
+				items, err := new(celery.Decoder).Events(raw)
+				if err != nil || len(items) != 1 {
+					return task.Event{}, false, celery.ErrNotObject
+				}
+				return items[0].Event, items[0].Kind != celery.Task, items[0].Err
 			}
 		},
 		MaxBody: 1 << 20, QueryTimeout: 5 * time.Second, QueryMaxConcurrent: 2,

@@ -133,7 +133,7 @@ func TestRedisCapture(t *testing.T) {
 func TestRabbitCapture(t *testing.T) {
 	var c counts
 	for _, m := range rabbitCapture(t) {
-		items, err := DecodeBody([]byte(m.Body), m.Properties.ContentType, m.Properties.ContentEncoding)
+		items, err := decodeBody([]byte(m.Body), m.Properties.ContentType, m.Properties.ContentEncoding)
 		c.add(t, items, err)
 	}
 	if w := (counts{messages: 947, tasks: 1229, workers: 39, ignored: 6, nonFinite: 1, empty: 6}); c != w {
@@ -167,7 +167,7 @@ func TestSameOverEveryRoad(t *testing.T) {
 	single := map[task.Event]int{}
 	n := 0
 	for _, line := range capture(t, "events.ndjson") {
-		ev, kind, err := ParseEvent(line)
+		ev, kind, err := parseEvent(line)
 		if err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}

@@ -12,16 +12,10 @@ type Decoder struct {
 	names   map[string]string
 }
 
-// DecodeEvents reads one event object or an array of them, as clients post
-// them. There is an Item for each in its order. The error is about the text as
-// a whole, and no items come with it.
-func DecodeEvents(raw []byte) ([]Item, error) {
-	var d Decoder
-	return d.Events(raw)
-}
-
-// Events is DecodeEvents. The items are valid until the next call; the texts
-// in them are not bound to raw.
+// Events reads one event object or an array of them, as clients post them.
+// There is an Item for each in its order. The error is about the text as a
+// whole, and no items come with it. The items are valid until the next call; the
+// texts in them are not bound to raw.
 func (d *Decoder) Events(raw []byte) ([]Item, error) {
 	clear(d.items) // so that no text outlives its use in here
 	d.items = d.items[:0]

@@ -3,7 +3,7 @@
 // # Model
 //
 // What travels is a message: on Redis a JSON envelope around a body
-// (DecodeMessage), on AMQP the body itself with its content type (DecodeBody).
+// (Decoder.Message), on AMQP the body itself with its content type (Decoder.Body).
 // A body is one event, an object, or a batch, an array of them. Every event
 // becomes one Item, which is a task event, a worker's sign of life, something
 // that Daybook has no use for (Ignored), or an error. Celery 4 and 5 say the

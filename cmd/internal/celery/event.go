@@ -47,15 +47,6 @@ var (
 	ErrNonFinite = errors.New("NaN and Infinity are no JSON")
 )
 
-// ParseEvent reads one event, a JSON object. The event means something only if
-// the kind is Task.
-func ParseEvent(raw []byte) (ev task.Event, kind Kind, err error) {
-	var d Decoder
-	var it Item
-	d.parse(raw, &it)
-	return it.Event, it.Kind, it.Err
-}
-
 // taskState is the state that a type of task event states, StateUnknown for
 // types that Daybook does not know.
 func taskState(typ []byte) task.State {

@@ -9,7 +9,7 @@ import (
 
 func mustParse(t *testing.T, line string) task.Event {
 	t.Helper()
-	ev, kind, err := ParseEvent([]byte(line))
+	ev, kind, err := parseEvent([]byte(line))
 	if err != nil || kind != Task {
 		t.Fatalf("%s: kind %d, %v", line, kind, err)
 	}
@@ -61,7 +61,7 @@ func TestIgnored(t *testing.T) {
 		`{"type":"deploy-finished"}`, `{"type":""}`,
 		`{"type":"worker-online"}`, // whose?
 	} {
-		if _, kind, err := ParseEvent([]byte(line)); kind != Ignored || err != nil {
+		if _, kind, err := parseEvent([]byte(line)); kind != Ignored || err != nil {
 			t.Errorf("%s: kind %d, %v", line, kind, err)
 		}
 	}
@@ -94,14 +94,14 @@ func TestRefused(t *testing.T) {
 		`"task-sent"`:                                                       "JSON object",
 		``:                                                                  "not valid JSON",
 	} {
-		if _, kind, err := ParseEvent([]byte(line)); err == nil || kind != Ignored || !strings.Contains(err.Error(), want) {
+		if _, kind, err := parseEvent([]byte(line)); err == nil || kind != Ignored || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: kind %d, %v, want %q", line, kind, err, want)
 		}
 	}
 }
 
 func TestWorkerEvents(t *testing.T) {
-	items, err := DecodeEvents([]byte(`[
+	items, err := decodeEvents([]byte(`[
 		{"type":"worker-heartbeat","hostname":"w@h","pid":7,"timestamp":5.5,"active":2,"processed":10,"loadavg":[0.1,0.2,0.3],"freq":2.0},
 		{"type":"worker-heartbeat","hostname":"w@h","pid":7,"timestamp":"x","freq":5},
 		{"type":"worker-offline","hostname":"w@h","pid":7,"timestamp":6}]`))
@@ -121,7 +121,7 @@ func TestWorkerEvents(t *testing.T) {
 
 // TestBatchNeighbours: one event's fault is its own.
 func TestBatchNeighbours(t *testing.T) {
-	items, err := DecodeEvents([]byte(` [ {"type":"task-started","uuid":"a","timestamp":1}, 5, {"type":"task-x","v":NaN},
+	items, err := decodeEvents([]byte(` [ {"type":"task-started","uuid":"a","timestamp":1}, 5, {"type":"task-x","v":NaN},
 		{"type":"task-started","uuid":"b","timestamp":"x"}, {"type":"task-started","uuid":"c","timestamp":2,"d":[Infinity]},
 		{"type":"task-started","uuid":"d","timestamp":3,"deep":` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + `},
 		[], {"type":"task-\u0073tarted","uuid":"e","timestamp":4} ] `))
@@ -145,11 +145,11 @@ func TestBatchNeighbours(t *testing.T) {
 // TestDeepNesting is for encoding/json, which knows no NaN but is deep enough.
 func TestDeepNesting(t *testing.T) {
 	deep := `[{"type":"task-started","uuid":"d","timestamp":3,"deep":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `},5]`
-	items, err := DecodeEvents([]byte(deep))
+	items, err := decodeEvents([]byte(deep))
 	if err != nil || len(items) != 2 || items[0].Kind != Task || items[0].Err != nil || items[1].Err == nil {
 		t.Fatalf("%+v, %v", items, err)
 	}
-	if _, err := DecodeEvents([]byte(strings.Repeat("[", 1_000_000))); err == nil {
+	if _, err := decodeEvents([]byte(strings.Repeat("[", 1_000_000))); err == nil {
 		t.Fatal("a million brackets were read")
 	}
 }

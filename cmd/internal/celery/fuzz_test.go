@@ -32,7 +32,7 @@ func sameItem(t *testing.T, text []byte, fast, slow *Item) {
 func FuzzParseEvent(f *testing.F) {
 	seen := map[string]int{}
 	for _, line := range capture(f, "events.ndjson") {
-		if ev, _, _ := ParseEvent(line); seen[ev.State.String()+ev.ExceptionType] < 2 && len(line) < 4096 {
+		if ev, _, _ := parseEvent(line); seen[ev.State.String()+ev.ExceptionType] < 2 && len(line) < 4096 {
 			seen[ev.State.String()+ev.ExceptionType]++
 			f.Add(line)
 		}

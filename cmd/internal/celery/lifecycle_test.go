@@ -50,7 +50,7 @@ func TestEveryTaskEndsAsInCelery(t *testing.T) {
 		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatal(err)
 		}
-		ev, kind, err := ParseEvent(line)
+		ev, kind, err := parseEvent(line)
 		if err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
@@ -141,7 +141,7 @@ func TestLateRetryDoesNotReopen(t *testing.T) {
 		`{"type":"task-succeeded","uuid":"a","result":"1","runtime":0.5,"timestamp":3.0,"hostname":"w2"}`,
 		`{"type":"task-retried","uuid":"a","exception":"OSError()","timestamp":4.0,"hostname":"w1"}`,
 	} {
-		ev, kind, err := ParseEvent([]byte(line))
+		ev, kind, err := parseEvent([]byte(line))
 		if err != nil || kind != Task {
 			t.Fatal(kind, err)
 		}

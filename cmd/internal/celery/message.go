@@ -27,20 +27,7 @@ func (e *SerializerError) Error() string {
 // ErrEnvelope is returned for a Redis message that is not from kombu.
 var ErrEnvelope = errors.New("not a kombu envelope")
 
-// DecodeMessage reads one message that kombu published to Redis: an envelope
-// around a body.
-func DecodeMessage(envelope []byte) ([]Item, error) {
-	var d Decoder
-	return d.Message(envelope)
-}
-
-// DecodeBody reads the body of one AMQP message.
-func DecodeBody(body []byte, contentType, contentEncoding string) ([]Item, error) {
-	var d Decoder
-	return d.Body(body, contentType, contentEncoding)
-}
-
-// Body is DecodeBody; items as in Events.
+// Body reads the body of one AMQP message; items as in Events.
 func (d *Decoder) Body(body []byte, contentType, contentEncoding string) ([]Item, error) {
 	if !isJSON(contentType) || !isUTF8(contentEncoding) {
 		return nil, &SerializerError{ContentType: contentType, ContentEncoding: contentEncoding}
@@ -48,7 +35,8 @@ func (d *Decoder) Body(body []byte, contentType, contentEncoding string) ([]Item
 	return d.Events(body)
 }
 
-// Message is DecodeMessage; items as in Events.
+// Message reads one message that kombu published to Redis, an envelope around a
+// body; items as in Events.
 func (d *Decoder) Message(envelope []byte) ([]Item, error) {
 	f := &d.f
 	if err := scanObject(envelope, f, envelopeKey); err != nil {

@@ -41,7 +41,7 @@ func TestDecodeMessage(t *testing.T) {
 		"more fields": {"deeper": []any{1, map[string]any{"body": "x"}}},
 		"no headers":  {"headers": nil},
 	} {
-		items, err := DecodeMessage([]byte(envelope(t, over)))
+		items, err := decodeMessage([]byte(envelope(t, over)))
 		if err != nil || len(items) != 1 || items[0].Kind != Task || items[0].Event.TaskID != "a" {
 			t.Errorf("%s: %+v, %v", name, items, err)
 		}
@@ -61,7 +61,7 @@ func TestDecodeMessage(t *testing.T) {
 		"bare NaN":      {envelope(t, map[string]any{"body": `{"type":"x","v":NaN}`, "properties": plain}), "NaN"},
 		"a scalar body": {envelope(t, map[string]any{"body": `5`, "properties": plain}), "JSON object"},
 	} {
-		items, err := DecodeMessage([]byte(c.text))
+		items, err := decodeMessage([]byte(c.text))
 		if err == nil || len(items) != 0 || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, %v, want %q", name, items, err, c.want)
 		}
@@ -76,17 +76,17 @@ func TestSerializers(t *testing.T) {
 		{"application/json", "utf-16", "utf-16"},
 		{strings.Repeat("x", 500), "", "xxx"},
 	} {
-		_, err := DecodeBody([]byte(`[]`), c.contentType, c.encoding)
+		_, err := decodeBody([]byte(`[]`), c.contentType, c.encoding)
 		var se *SerializerError
 		if !errors.As(err, &se) || !strings.Contains(err.Error(), c.want) || len(err.Error()) > 200 {
 			t.Errorf("%+v: %v", c, err)
 		}
-		_, err = DecodeMessage([]byte(envelope(t, map[string]any{"content-type": c.contentType, "content-encoding": c.encoding})))
+		_, err = decodeMessage([]byte(envelope(t, map[string]any{"content-type": c.contentType, "content-encoding": c.encoding})))
 		if !errors.As(err, &se) {
 			t.Errorf("%+v in an envelope: %v", c, err)
 		}
 	}
-	_, err := DecodeMessage([]byte(envelope(t, map[string]any{"headers": map[string]any{"compression": "application/x-gzip"}})))
+	_, err := decodeMessage([]byte(envelope(t, map[string]any{"headers": map[string]any{"compression": "application/x-gzip"}})))
 	var se *SerializerError
 	if !errors.As(err, &se) || !strings.Contains(err.Error(), "x-gzip") {
 		t.Error(err)
@@ -100,13 +100,13 @@ func TestDecodeBody(t *testing.T) {
 		`[{"type":"task-started","uuid":"a","timestamp":1},{"type":"x"}]`:                                           2,
 		`[` + strings.Repeat(`{"type":"task-started","uuid":"a","timestamp":1},`, 99) + `{"type":"worker-online"}]`: 100,
 	} {
-		items, err := DecodeBody([]byte(body), "application/json", "utf-8")
+		items, err := decodeBody([]byte(body), "application/json", "utf-8")
 		if err != nil || len(items) != want {
 			t.Errorf("%.50s: %d items, %v, want %d", body, len(items), err, want)
 		}
 	}
 	for _, body := range []string{``, `[`, `[{"type":"x"},]`, `[{"type":"x"}] 5`, `nonsense`, `null`, `[{"type":"x"}`, `{"type":"x"`, "\xff"} {
-		if items, err := DecodeBody([]byte(body), "", ""); err == nil || items != nil {
+		if items, err := decodeBody([]byte(body), "", ""); err == nil || items != nil {
 			t.Errorf("%s: %v, %v", body, items, err)
 		}
 	}
@@ -122,7 +122,7 @@ func TestDecoderKeepsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fresh, err := DecodeEvents([]byte(`[{"type":"task-started","uuid":"b","timestamp":1},5,{"type":"task-x"}]`))
+	fresh, err := decodeEvents([]byte(`[{"type":"task-started","uuid":"b","timestamp":1},5,{"type":"task-x"}]`))
 	if err != nil {
 		t.Fatal(err)
 	}

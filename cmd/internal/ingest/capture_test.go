@@ -36,7 +36,7 @@ func TestLossesInTheCaptures(t *testing.T) {
 			feed, _, _, _ = newTestFeed(t, sinkFunc(nil))
 			feeds[m.Scenario] = feed
 		}
-		feed.Add(celery.DecodeMessage([]byte(m.Payload)))
+		feed.Add(new(celery.Decoder).Message([]byte(m.Payload)))
 	}
 	// As counted by hand: one task of the prefork workers has send_events=False.
 	want := map[string]string{

@@ -151,7 +151,7 @@ func TestSinkIsTriedAgain(t *testing.T) {
 		stored = append(stored, events...)
 		return nil
 	}))
-	items, err := celery.DecodeEvents([]byte(`[{"type":"task-started","uuid":"a","timestamp":5},{"type":"task-x"},{"type":"task-sent","uuid":"a","timestamp":"x"}]`))
+	items, err := new(celery.Decoder).Events([]byte(`[{"type":"task-started","uuid":"a","timestamp":5},{"type":"task-x"},{"type":"task-sent","uuid":"a","timestamp":"x"}]`))
 	f.Received(1, 100)
 	f.Add(items, err)
 	f.Add(nil, &celery.SerializerError{ContentType: "application/x-python-serialize"})
@@ -177,7 +177,7 @@ func TestStoringOutlivesTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	storing, stop := f.Storing(ctx)
 	cancel()
-	items, _ := celery.DecodeEvents([]byte(`{"type":"task-started","uuid":"a","timestamp":5}`))
+	items, _ := new(celery.Decoder).Events([]byte(`{"type":"task-started","uuid":"a","timestamp":5}`))
 	f.Add(items, nil)
 	if err := f.Flush(storing, 0); err != nil {
 		t.Fatal(err)

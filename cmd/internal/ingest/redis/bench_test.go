@@ -34,7 +34,7 @@ func captured(tb testing.TB) (payloads []string, events int) {
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
 			tb.Fatal(err)
 		}
-		items, err := celery.DecodeMessage([]byte(m.Payload))
+		items, err := new(celery.Decoder).Message([]byte(m.Payload))
 		if err != nil {
 			continue
 		}
