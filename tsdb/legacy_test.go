@@ -276,9 +276,24 @@ func TestLegacyInvocationIsParked(t *testing.T) {
 	if old.State == task.StateRetry {
 		e.State = task.StateStarted
 	}
-	mustAppend(t, db, Record{Invocation: e.Invocation()})
-	if n, err := db.compact.Park(ctx, db.cuttable(), 1, true); n != 1 || err != nil {
+	within := func() (n uint64) { // its hour
+		hour := rollup.Hour.Start(old.RowTime())
+		tasks, _, err := db.Tasks(ctx, hour, hour+rollup.Hour.Micros(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range tasks {
+			n += x.Total
+		}
+		return n
+	}
+	before := within()
+	mustAppend(t, db, Record{Invocation: e.Invocation()}, started("another", noon.Add(-time.Hour)))
+	if n, err := db.compact.Park(ctx, db.cuttable(), 2, true); n != 2 || err != nil {
 		t.Fatal(n, err)
+	}
+	if n := within(); n != before-1 {
+		t.Errorf("a summary counts %d in its hour, before it went on %d", n, before)
 	}
 	now, err := db.Get(ctx, old.TaskID)
 	if err != nil || now.State == old.State {
