@@ -9,7 +9,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -319,6 +318,7 @@ func (c *crashRun) verify() {
 func (c *crashRun) shows(p *process, r record, absent func(id, answer string) error) {
 	states := map[string]map[string]bool{}
 	seen := map[string]bool{}
+	tasks := accounts{}
 	for _, row := range p.walk("") { // fails on what is shown twice
 		id := idOf(c.t, row)
 		k, ok := r.tasks[id]
@@ -334,6 +334,7 @@ func (c *crashRun) shows(p *process, r record, absent func(id, answer string) er
 			c.t.Errorf("%s: %v", id, err)
 		}
 		seen[id] = true
+		tasks.row(&got)
 		var v struct{ State string }
 		if err := json.Unmarshal([]byte(row), &v); err != nil {
 			c.t.Fatal(err)
@@ -382,21 +383,12 @@ func (c *crashRun) shows(p *process, r record, absent func(id, answer string) er
 			c.t.Errorf("%d in %s are counted, a listing shows %d", g.Count, g.State, len(states[g.State]))
 		}
 	}
-	var sums struct {
-		Tasks []struct {
-			Total int `json:"total_count"`
-		}
+	sums, series, err := sumsOf(p, tasks.named())
+	if err == nil {
+		err = errors.Join(tasks.differ("summaries", sums), tasks.named().differ("sums of series", series))
 	}
-	_, body := p.get("/api/v1/tasks?" + url.Values{"from": {"0"}, "to": {fmt.Sprint(time.Now().Unix() + 7200)}}.Encode())
-	if err := json.Unmarshal(body, &sums); err != nil {
-		c.t.Errorf("%v: %s", err, body)
-	}
-	total := 0
-	for _, s := range sums.Tasks {
-		total += s.Total
-	}
-	if total != len(seen) {
-		c.t.Errorf("summaries count %d, a listing shows %d", total, len(seen))
+	if err != nil {
+		c.t.Error(err)
 	}
 	if h, code := p.health(); code != http.StatusOK || h.Dropped != 0 {
 		c.t.Errorf("health: %d %+v", code, h)

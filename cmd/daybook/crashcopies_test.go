@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"daybook/tsdb"
 	"daybook/tsdb/fault"
@@ -215,13 +214,13 @@ func examine(dir string) (found []tsdb.Finding, rows map[string]task.Invocation,
 		}
 		q.After = page.Next
 	}
-	sums, _, err := db.Tasks(ctx, 0, time.Now().UnixMicro()+7_200_000_000, "")
-	total := 0
-	for _, s := range sums {
-		total += int(s.Total)
+	tasks := accounts{}
+	for _, v := range rows {
+		tasks.row(&v)
 	}
-	if err == nil && total != len(rows) {
-		err = fmt.Errorf("summaries count %d, a listing shows %d", total, len(rows))
+	sums, series, err := sumsOfCopy(db, tasks.named())
+	if err == nil {
+		err = errors.Join(tasks.differ("summaries", sums), tasks.named().differ("sums of series", series))
 	}
 	return found, rows, err
 }
