@@ -34,6 +34,7 @@ type Parked struct {
 	sums   parkedSums // of who has the connection
 	filter atomic.Pointer[bloomChain]
 	state  atomic.Pointer[parkedState]
+	damage atomic.Pointer[DamagedError] // see Damage
 
 	closing sync.Once
 	closed  chan struct{}
@@ -250,6 +251,9 @@ func (p *Parked) TakeIn(ctx context.Context, other *Parked) error {
 			data, err = p.putRow(ctx, c, s, v, data)
 			return true, err
 		})
+		if err == nil {
+			err = other.Damage()
+		}
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package blocks
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"math"
 
@@ -71,22 +72,39 @@ func (p *Parked) Scan(ctx context.Context, after *task.Key, oldest bool, fn func
 	}
 }
 
-// read decodes the rows of one query.
+// read decodes the rows of one query. What is behind a damage is left out, which
+// Damage tells from then on: days answer without it.
 func (p *Parked) read(ctx context.Context, where string, args ...driver.Value) ([]task.Invocation, error) {
 	c, err := p.take(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { p.conn <- c }()
-	return readParked(ctx, c, p.path, where, args...)
+	out, err := readParked(ctx, c, p.path, where, args...)
+	return out, p.met(err)
 }
 
+// met notes a damage, which is an error no longer.
+func (p *Parked) met(err error) error {
+	if damaged := (*DamagedError)(nil); errors.As(err, &damaged) {
+		p.damage.CompareAndSwap(nil, damaged)
+		return nil
+	}
+	return err
+}
+
+// Damage is the first damage that a read has met; nil is none so far.
+func (p *Parked) Damage() error {
+	if damaged := p.damage.Load(); damaged != nil {
+		return damaged
+	}
+	return nil
+}
+
+// readParked returns what it has read, also with an error.
 func readParked(ctx context.Context, c *conn, path, where string, args ...driver.Value) (out []task.Invocation, err error) {
 	err = eachParked(ctx, c, path, func(v *task.Invocation) { out = append(out, *v) }, where, args...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
+	return out, err
 }
 
 func eachParked(ctx context.Context, c *conn, path string, fn func(*task.Invocation), where string, args ...driver.Value) error {

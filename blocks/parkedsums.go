@@ -269,7 +269,7 @@ func (p *Parked) countSome(ctx context.Context, c *conn) (done bool, err error) 
 		last = v.Key()
 		n++
 	}, "WHERE (at, hash, id) > (?, ?, ?) ORDER BY at, hash, id LIMIT ?", after.At, flipHash(after.Hash), after.ID, int64(countPage))
-	if err != nil {
+	if err = p.met(err); err != nil {
 		return false, err
 	}
 	last.ID = strings.Clone(last.ID)
@@ -287,7 +287,7 @@ func (p *Parked) twice(ctx context.Context, c *conn, elsewhere []*task.Invocatio
 			continue
 		}
 		rows, err := readParked(ctx, c, p.path, "WHERE hash = ? AND id = ?", flipHash(hash), v.TaskID)
-		if err != nil {
+		if err = p.met(err); err != nil {
 			return err
 		}
 		for i := range rows {

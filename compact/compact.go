@@ -2,6 +2,7 @@ package compact
 
 import (
 	"context"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -198,6 +199,11 @@ func (c *Compactor) Unreadable() map[string]error {
 	out := make(map[string]error, len(c.unreadable))
 	for k, v := range c.unreadable {
 		out[k] = v
+	}
+	if c.parked != nil {
+		if err := c.parked.Damage(); err != nil { // known since it was read
+			out[filepath.Join("live", c.parked.Name())] = err
+		}
 	}
 	return out
 }

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
+	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
+	"daybook/tsdb/text"
 )
 
 // heard is what a directory says, asked in more than one way.
@@ -33,9 +36,9 @@ func ask(t *testing.T, db *DB, truth map[string]task.Invocation) (a heard) {
 		a.odd = append(a.odd, oddity{d, fmt.Sprintf(format, args...)})
 	}
 	ctx := context.Background()
-	ids, most := 70, 4
+	ids, most, counted := 70, 4, 20
 	if len(truth) > 500 { // a legacy file
-		ids, most = 20, 1
+		ids, most, counted = 20, 1, 3
 	}
 	asked, names, days := 0, map[string]bool{}, map[task.Day]uint64{}
 	for id, v := range truth {
@@ -69,12 +72,14 @@ func ask(t *testing.T, db *DB, truth map[string]task.Invocation) (a heard) {
 			}
 		}
 	}
+	a.search(t, db, truth, most, differ)
 	_, cover, err := db.Tasks(ctx, 0, noon.Add(48*time.Hour).UnixMicro(), "")
 	if err != nil {
 		t.Errorf("the sum of all: %v", err)
 	}
 	a.unreadable = append(a.unreadable, cover.Unreadable...)
-	for d, want := range days {
+	for _, d := range slices.Sorted(maps.Keys(days)) {
+		want := days[d]
 		sums, cover, err := db.Tasks(ctx, d.Start(), d.End(), "")
 		if err != nil {
 			t.Errorf("the sums of %s: %v", d, err)
@@ -87,8 +92,93 @@ func ask(t *testing.T, db *DB, truth map[string]task.Invocation) (a heard) {
 		if got != want {
 			differ(d, "%d are summed of %d, %v cannot be read", got, want, cover.Unreadable)
 		}
+		if counted--; counted < 0 {
+			continue
+		}
+		a.counts(t, db, d, slices.Sorted(maps.Keys(names))[:min(most, len(names))], differ)
 	}
 	return a
+}
+
+// differs notes an answer about a day.
+type differs func(d task.Day, format string, args ...any)
+
+// counts counts a day by state, from rollups, and by worker, from rows, and asks for
+// the series of some names.
+func (a *heard) counts(t *testing.T, db *DB, d task.Day, names []string, differ differs) {
+	t.Helper()
+	of := map[string]map[string]int64{"state": {}, "worker": {}}
+	hours := map[string]map[int64]uint64{}
+	for _, name := range names {
+		hours[name] = map[int64]uint64{}
+	}
+	for _, v := range a.rows {
+		if v.Day() != d {
+			continue
+		}
+		for by, groups := range of {
+			groups[CountBy[by](&v)]++
+		}
+		if hours[v.TaskName] != nil {
+			hours[v.TaskName][rollup.Hour.Start(v.RowTime())]++
+		}
+	}
+	for by, want := range of {
+		c, err := db.Count(context.Background(), CountQuery{Filter: task.Filter{From: d.Start(), To: d.End()}, By: by})
+		if err != nil {
+			t.Errorf("the count of %s: %v", d, err)
+			continue
+		}
+		a.unreadable = append(a.unreadable, c.Coverage.Unreadable...)
+		got := map[string]int64{}
+		for _, g := range c.Groups {
+			got[g.Key] = g.Count
+		}
+		if !maps.Equal(got, want) {
+			differ(d, "by %s are counted %v, the rows are %v", by, got, want)
+		}
+	}
+	for _, name := range names {
+		points, cover, err := db.Series(context.Background(), name, d.Start(), d.End(), rollup.Hour)
+		if err != nil {
+			t.Errorf("the series of %s on %s: %v", name, d, err)
+			continue
+		}
+		a.unreadable = append(a.unreadable, cover.Unreadable...)
+		for _, x := range points {
+			if x.Total != hours[name][x.At] {
+				differ(d, "the series of %s has %d at %d, the rows are %d", name, x.Total, x.At, hours[name][x.At])
+			}
+		}
+	}
+}
+
+// search looks for words of some rows, and compares with the rows that have them.
+func (a *heard) search(t *testing.T, db *DB, truth map[string]task.Invocation, most int, differ differs) {
+	t.Helper()
+	words := []string{"word3 round1"}
+	ids := slices.Sorted(maps.Keys(truth))
+	for i := range most {
+		id := ids[i*len(ids)/most]
+		words = append(words, strconv.Quote(id), strconv.Quote(truth[id].TaskName))
+	}
+	for _, w := range words {
+		q, err := text.Parse(w)
+		if err != nil {
+			t.Fatalf("%s: %v", w, err)
+		}
+		found := a.selected(t, db, Query{Limit: 1000, Text: q})
+		for id, v := range a.rows {
+			if _, ok := found[id]; ok != q.Match(&v) {
+				differ(v.Day(), "%s is found by %s: %v", id, w, ok)
+			}
+		}
+		for id, v := range found {
+			if _, ok := a.rows[id]; !ok {
+				differ(v.Day(), "%s is found by %s, and not there otherwise", id, w)
+			}
+		}
+	}
 }
 
 // selected is all of a query, each id once.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ import (
 // copy of it, from which it is made again for every damage: the rollups of a
 // legacy file know it by its path and its time.
 type damagePlace struct {
+	of     string // what it is a copy of: backupCopy, snapshotCopy, or nothing
 	o      Options
 	copy   string
 	truth  map[string]task.Invocation
@@ -27,6 +29,14 @@ type damagePlace struct {
 	bodies map[string][]byte
 	only   map[string]map[string]bool // concerns, once they are known
 }
+
+const (
+	backupCopy   = "of a backup: "
+	snapshotCopy = "of a snapshot: "
+)
+
+// afterSnapshot begins the ids that came after the snapshot, and the checkpoint.
+const afterSnapshot = "after the checkpoint "
 
 // damagedDir has something in every kind of file of Daybook's own. The day
 // files have rows of several tasks, with details, in more than one cut; the log
@@ -71,7 +81,7 @@ func damagedDir(t *testing.T) *damagePlace {
 		t.Fatal(err)
 	}
 	for i := range 6 {
-		mustAppend(t, db, finished(fmt.Sprint("after the checkpoint ", i), noon))
+		mustAppend(t, db, finished(fmt.Sprint(afterSnapshot, i), noon))
 	}
 	truth := contents(t, db)
 	// The files as they are: nobody writes, and what the -wal holds stays there.
@@ -82,6 +92,17 @@ func damagedDir(t *testing.T) *damagePlace {
 	}
 	o.Dir = dir
 	if err := os.WriteFile(filepath.Join(dir, backupMarker), []byte("a backup\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	aside := filepath.Join(dir, "quarantine") // of a day that is kept no longer
+	sealed, err := os.ReadFile(filepath.Join(dir, "days", "2026-11-19.db"))
+	if err == nil {
+		err = os.Mkdir(aside, 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(aside, "2026-11-18.db"), sealed, 0o644)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	return placeOf(t, o, truth, func(rel string) bool {
@@ -125,6 +146,58 @@ func damagedLegacy(t *testing.T, own *damagePlace, name string, handedOver bool)
 		t.Fatal(err)
 	}
 	return placeOf(t, o, truth, func(rel string) bool { return strings.HasPrefix(rel, "legacy") })
+}
+
+// damagedBackup is a backup of a place.
+func damagedBackup(t *testing.T, own *damagePlace) *damagePlace {
+	t.Helper()
+	own.reset(t)
+	if err := os.Remove(filepath.Join(own.o.Dir, backupMarker)); err != nil { // of a backup it would be one that is not whole
+		t.Fatal(err)
+	}
+	o := own.o
+	o.Dir = filepath.Join(t.TempDir(), "backup")
+	res, err := Backup(context.Background(), BackupOptions{Dir: own.o.Dir, Dest: o.Dir, Now: o.Now})
+	if err != nil || len(res.Problems) > 0 {
+		t.Fatal(err, res.Problems)
+	}
+	return copyOf(t, o, backupCopy, own.truth)
+}
+
+// damagedSnapshot is the snapshot of a place.
+func damagedSnapshot(t *testing.T, own *damagePlace) *damagePlace {
+	t.Helper()
+	o := own.o
+	o.Dir = t.TempDir()
+	snapshots, err := filepath.Glob(filepath.Join(own.copy, "snapshots", "*"))
+	if err != nil || len(snapshots) != 1 {
+		t.Fatal(snapshots, err)
+	}
+	copyKept(t, snapshots[0], o.Dir)
+	before := maps.Clone(own.truth)
+	maps.DeleteFunc(before, func(id string, _ task.Invocation) bool { return strings.HasPrefix(id, afterSnapshot) })
+	return copyOf(t, o, snapshotCopy, before)
+}
+
+// copyOf is a copy of a place, which says what it has to.
+func copyOf(t *testing.T, o Options, of string, truth map[string]task.Invocation) *damagePlace {
+	t.Helper()
+	p := placeOf(t, o, truth, func(string) bool { return true })
+	p.of = of
+	return p
+}
+
+// silent wants a place that is not damaged to answer everything right, and to have
+// nothing that is told: else that would count as told of every damage.
+func (p *damagePlace) silent(t *testing.T) {
+	t.Helper()
+	p.reset(t)
+	x := inspection{p: p}
+	x.readOnly(t, damage{})
+	x.daemon(t)
+	if len(x.found)+len(x.notes) > 0 {
+		t.Fatalf("%sof a directory that is not damaged is told: %+v %+v", p.of, x.found, x.notes)
+	}
 }
 
 // placeOf copies a directory, and finds the files in it that are to be damaged.
@@ -279,6 +352,8 @@ func kindOf(rel string) string {
 	switch {
 	case strings.HasPrefix(dir, "snapshots/"):
 		return "in a snapshot"
+	case dir == "quarantine/":
+		return "quarantined"
 	case dir == "":
 		return name // LOCK, BACKUP
 	case dir == "days/" && strings.HasSuffix(name, ".sha256"):

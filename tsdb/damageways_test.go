@@ -34,7 +34,12 @@ var damages = []damage{
 	}},
 	{name: "zeroed", spoil: func(r *rand.Rand, b, _ []byte) []byte {
 		at := r.IntN(len(b))
-		clear(b[at:min(len(b), at+1+r.IntN(9000))])
+		end := min(len(b), at+1+r.IntN(9000))
+		if len(bytes.Trim(b[at:end], "\x00")) == 0 { // most of a -shm is zero: from what is not on
+			at = len(b) - len(bytes.TrimLeft(b, "\x00"))
+			end = min(len(b), max(at+1, end))
+		}
+		clear(b[min(at, end):end])
 		return b
 	}},
 	{name: "all zeroed", spoil: func(_ *rand.Rand, b, _ []byte) []byte {

@@ -128,6 +128,11 @@ func (db *DB) verifyAll(ctx context.Context, report func(Finding)) error {
 			}
 		}
 	}
+	if p := db.compact.Parked(); p != nil {
+		if err := checkFile(ctx, p.Path(), report); err != nil && !(errors.Is(err, os.ErrNotExist) && !exists(p.Path())) {
+			return err
+		}
+	}
 	for path, err := range db.legacyErrors {
 		if db.legacyMissing(path, err) {
 			report(Finding{Path: path, Problem: "a legacy file that was attached is not there any more", Note: true})
