@@ -122,6 +122,9 @@ func newAPI(store api.Store, change ...func(*api.Config)) *api.API {
 		Store: store, Now: func() time.Time { return testNow },
 		NewEventParser: func() api.EventParser {
 			return func(raw []byte) (task.Event, bool, error) {
+				if len(raw) > 0 && raw[0] == '[' { // a line is one event
+					return task.Event{}, false, celery.ErrNotObject
+				}
 				items, err := new(celery.Decoder).Events(raw)
 				if err != nil || len(items) != 1 {
 					return task.Event{}, false, celery.ErrNotObject
