@@ -204,6 +204,9 @@ func costs(op, kind string, errno syscall.Errno, clean bool) bool {
 	if errno == syscall.ENOSPC && (strings.HasPrefix(kind, "rename data/tmp/snapshots/") || kind == "mkdir data/tmp/snapshots") {
 		return false // it is deleted where it is
 	}
+	if kind == "open backup/days/db.sum" && errno == syscall.EIO {
+		return false // a day of the backup that cannot be told from the source's is copied again
+	}
 	if kind == "sqlite.open data/live" || kind == "sqlite.sync data/live" {
 		return false
 	}

@@ -329,6 +329,7 @@ func (l *life) well() {
 	l.db.retainRound(ctx)
 	l.db.spaceRound(ctx)
 	l.db.compact.Mend(ctx)
+	l.db.tried(opLegacySums, l.db.sumLegacies(ctx))
 	h := l.db.Health()
 	h.Reasons = slices.DeleteFunc(h.Reasons, func(r string) bool {
 		return strings.HasPrefix(r, "the clock has jumped") // a start that fails leaves the true time on LOCK, and this clock is another

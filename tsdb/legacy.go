@@ -180,6 +180,9 @@ func (db *DB) noteAttached() error {
 		}
 	}
 	old, err := readFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err // it may name files that are not attached any more
+	}
 	if string(old) == lines.String() && (err == nil || lines.Len() == 0) {
 		return nil
 	}
