@@ -95,6 +95,8 @@ type Options struct {
 	LastSeen time.Time // when the clock was last seen by a daemon here; zero if never
 	// Busy reports whether requests are under way; seals then take their time. nil: never.
 	Busy func() bool
+	// Pressed reports whether the head needs room: cuts then do not spare readers (HoldMoves). nil: never.
+	Pressed func() bool
 }
 
 // Legacies are the legacy files that were handed over: files of others, which
@@ -129,6 +131,9 @@ func (o *Options) defaults() {
 	if o.Busy == nil {
 		o.Busy = func() bool { return false }
 	}
+	if o.Pressed == nil {
+		o.Pressed = func() bool { return false }
+	}
 	o.Observer.defaults()
 }
 
@@ -158,7 +163,10 @@ type Compactor struct {
 
 	// act serialises cuts, publications and retention; it is held across I/O,
 	// but not while a day is being built or readers drain. Before mu.
-	act sync.Mutex
+	act turn
+	// pausing is held by the reader that waits for act or holds it. Before act.
+	pausing turn
+	moves   moves
 
 	removing sync.Mutex // held to try deleting again; before mu
 
@@ -317,13 +325,6 @@ func (c *Compactor) Prepare() error {
 		}
 	}
 	return nil
-}
-
-// Quiesce runs fn while no cut is under way and no file is published.
-func (c *Compactor) Quiesce(fn func() error) error {
-	c.act.Lock()
-	defer c.act.Unlock()
-	return fn()
 }
 
 // Settle waits until what was replaced is deleted.

@@ -36,7 +36,7 @@ func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResul
 	}
 	for ctx.Err() == nil {
 		rows := h.Ready(all, cutRows)
-		n, days, err := c.cutRows(ctx, h, rows, logged)
+		n, days, err := c.cutRows(ctx, h, rows, all, logged)
 		res.Rows += n
 		for _, d := range days {
 			if !slices.Contains(res.Days, d) {
@@ -55,10 +55,18 @@ func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResul
 }
 
 // cutRows cuts one batch, day by day, and returns how many rows left the head.
-func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, logged bool) (int64, []task.Day, error) {
+func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, all, logged bool) (int64, []task.Day, error) {
+	waiting := 0
+	if slices.ContainsFunc(rows, Row.moves) {
+		if c.moves.begin(all || !logged || c.opts.Pressed()) {
+			defer c.moves.end()
+		} else {
+			stay := slices.DeleteFunc(slices.Clone(rows), Row.moves)
+			rows, waiting = stay, len(rows)-len(stay)
+		}
+	}
 	rows, where, kept := c.whereStored(ctx, rows)
 	byDay := map[task.Day][]Row{}
-	waiting := 0
 	for _, r := range rows {
 		d := r.Inv.Day()
 		if c.mayCut(d, where[r.Inv.TaskID].Where) {
@@ -89,6 +97,9 @@ func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, logged bool
 	}
 	return n, done, errors.Join(errs...)
 }
+
+// moves reports whether cutting the row may change one that is stored or parked.
+func (r Row) moves() bool { return r.Based || r.Parked }
 
 // mayCut reports whether none of the days concerned is being sealed.
 func (c *Compactor) mayCut(d task.Day, also []task.Day) bool {

@@ -74,7 +74,7 @@ func (c *Compactor) cutExpired(ctx context.Context, h Head) error {
 	c.act.Lock()
 	defer c.act.Unlock()
 	expired := slices.DeleteFunc(h.Ready(true, math.MaxInt), func(r Row) bool { return r.Inv.Day() >= h.Floor() })
-	_, _, err := c.cutRows(ctx, h, expired, true)
+	_, _, err := c.cutRows(ctx, h, expired, true, true)
 	return err
 }
 

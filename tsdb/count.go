@@ -68,17 +68,23 @@ func (db *DB) Count(ctx context.Context, q CountQuery) (Count, error) {
 		return Count{}, err
 	}
 	defer db.metrics.timed("count")()
-	var t *countTally
+	t, err := newTally(q)
+	if err != nil {
+		return Count{}, err
+	}
 	var unreadable []string
-	var err error
-	for try := 1; ; try++ { // as Select does
-		moves := db.catalog.Moves()
-		if t, err = newTally(q); err != nil {
-			return Count{}, err
-		}
-		unreadable, err = db.countOnce(ctx, q, t)
-		if err != nil || db.catalog.Moves() == moves || try == moveTries {
-			break
+	if q.rolls() {
+		unreadable, err = db.countSums(ctx, q, t)
+	} else {
+		var steady bool
+		steady, err = db.steadily(ctx, func() (err error) {
+			if t, err = newTally(q); err == nil {
+				unreadable, err = db.countRows(ctx, q, t)
+			}
+			return err
+		})
+		if !steady {
+			unreadable = append(unreadable, inexact)
 		}
 	}
 	if err != nil && (ctx.Err() == nil || t.all.total == 0) {
@@ -90,14 +96,16 @@ func (db *DB) Count(ctx context.Context, q CountQuery) (Count, error) {
 	return out, nil
 }
 
-// countOnce adds to a tally what matches.
-func (db *DB) countOnce(ctx context.Context, q CountQuery, t *countTally) (unreadable []string, err error) {
-	if !q.rolls() {
-		return db.walk(ctx, Query{Filter: q.Filter, Text: q.Text}, anyOrder, func(v *task.Invocation) (bool, error) {
-			t.add(v)
-			return true, nil
-		})
-	}
+// countRows adds to a tally what matches.
+func (db *DB) countRows(ctx context.Context, q CountQuery, t *countTally) (unreadable []string, err error) {
+	return db.walk(ctx, Query{Filter: q.Filter, Text: q.Text}, anyOrder, func(v *task.Invocation) (bool, error) {
+		t.add(v)
+		return true, nil
+	})
+}
+
+// countSums is countRows from rollups.
+func (db *DB) countSums(ctx context.Context, q CountQuery, t *countTally) (unreadable []string, err error) {
 	to := q.To
 	if to == 0 {
 		to = task.MaxMicros + 1
@@ -110,11 +118,10 @@ func (db *DB) countOnce(ctx context.Context, q CountQuery, t *countTally) (unrea
 		}
 	}
 	for _, part := range parts {
-		set, more, err := db.sum(ctx, q.From, to, q.Step, part, rollup.OnlyCounts)
+		more, err := db.sum(ctx, q.From, to, q.Step, part, rollup.OnlyCounts, t.addSet)
 		if err != nil {
 			return unreadable, err
 		}
-		t.addSet(set)
 		unreadable = append(unreadable, more...)
 	}
 	return unreadable, nil

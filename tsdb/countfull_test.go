@@ -15,9 +15,10 @@ import (
 // all is exact nevertheless, as is a series; one by name says that it is not.
 func TestCountsBeyondMemory(t *testing.T) {
 	ctx := context.Background()
-	limits, cells := rollup.DefaultLimits, maxCells
-	rollup.DefaultLimits.Bytes, maxCells = 2<<20, 3500
-	t.Cleanup(func() { rollup.DefaultLimits, maxCells = limits, cells })
+	sumLimits(t, 1<<20, 2<<20)
+	cells := maxCells
+	maxCells = 3500
+	t.Cleanup(func() { maxCells = cells })
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.WALSync = "never"
@@ -99,7 +100,7 @@ func TestCountsBeyondMemory(t *testing.T) {
 			t.Fatalf("%s: %d, want %d", x.what, got.Total, total)
 		}
 	}
-	rollup.DefaultLimits.Bytes = 1 << 20
+	sumLimits(t, 16<<10, 256<<10) // which a thousand steps do not fit in
 	points, _, err := db.Series(ctx, "a", filter.From, filter.To, rollup.Minute)
 	if err != nil || len(points) != minutes {
 		t.Fatal(len(points), err)
@@ -108,5 +109,10 @@ func TestCountsBeyondMemory(t *testing.T) {
 		if p.Total != 1 || p.Failure != uint64(each(i, true, true)+1)/2 || p.Runtime.Max != float64(i+1)/1000 {
 			t.Fatalf("minute %d of the series: %+v", i, p)
 		}
+	}
+	sumLimits(t, 1, 1) // in which not even one step fits
+	points, _, err = db.Series(ctx, "a", filter.From, filter.From+4*rollup.Minute.Micros(), rollup.Minute)
+	if err != nil || len(points) != 4 || points[3].Total != 1 || points[3].Runtime.Max != 0.004 {
+		t.Fatalf("by single steps: %+v, %v", points, err)
 	}
 }

@@ -36,6 +36,7 @@ type DB struct {
 	stalling stalling
 	legacy   legacies
 	sums     sumCache
+	large    chan struct{} // holds one for the sum that is large: see DB.sum
 	// appendGate is passed while ids become known to the head.
 	appendGate gate
 	// legacyErrors are the files that could not be attached; set by Open.
@@ -87,7 +88,7 @@ func Open(o Options) (db *DB, err error) {
 			o.WALMaxBytes = min(o.WALMaxBytes, o.RetentionSize/8)
 		}
 	}
-	db = &DB{opts: o, logger: log.With(o.Logger, "component", "tsdb"), pressure: make(chan struct{}, 1)}
+	db = &DB{opts: o, logger: log.With(o.Logger, "component", "tsdb"), pressure: make(chan struct{}, 1), large: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.release())
@@ -155,7 +156,7 @@ func (db *DB) openFiles() (err error) {
 	}
 	db.compact, err = open(compact.Options{
 		Dir: o.Dir, Logger: o.Logger, Now: o.Now, Catalog: db.catalog, FilterBytes: o.FilterBytes, SealDelay: o.SealDelay,
-		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, LastSeen: db.lastSeen(), Observer: db.observer(), Step: o.step, Legacy: db, Busy: db.busy,
+		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, LastSeen: db.lastSeen(), Observer: db.observer(), Step: o.step, Legacy: db, Busy: db.busy, Pressed: db.pressed,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the day files: %w", err)
@@ -167,6 +168,9 @@ func (db *DB) openFiles() (err error) {
 func (db *DB) busy() bool {
 	return db.appending.Load() > 0 || db.pool.Busy() || db.head.Held() > 0
 }
+
+// pressed reports whether the head or the log needs room.
+func (db *DB) pressed() bool { return db.fullness() > 0.5 || db.walFull() }
 
 func (db *DB) lastSeen() time.Time {
 	if db.lock == nil {

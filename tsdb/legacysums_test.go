@@ -68,7 +68,7 @@ func compareSums(t testing.TB, db *DB, r *rand.Rand, when string) {
 		if r.IntN(3) == 0 {
 			name = all[r.IntN(len(all))].TaskName
 		}
-		got, unreadable, err := db.sum(context.Background(), from, to, width, sumOf{name: name}, rollup.Whole)
+		got, unreadable, err := sumSet(context.Background(), db, from, to, width, sumOf{name: name})
 		if err != nil || len(unreadable) > 0 {
 			t.Fatal(when, err, unreadable)
 		}

@@ -75,11 +75,36 @@ func (db *DB) Select(ctx context.Context, q Query) (Page, error) {
 	if q.Limit < 1 {
 		return Page{}, fmt.Errorf("limit is %d, must be at least 1", q.Limit)
 	}
+	var page Page
+	steady, err := db.steadily(ctx, func() (err error) {
+		page, err = db.selectOnce(ctx, q)
+		return err
+	})
+	if err != nil && (ctx.Err() == nil || len(page.Invocations) == 0) {
+		return Page{}, err
+	}
+	if !steady {
+		page.Coverage.Inexact, page.Coverage.Complete = true, false
+	}
+	return page, nil
+}
+
+// steadily asks until no row has moved meanwhile; in the end the rows are kept
+// where they are. It reports whether that went: a head that fills does not wait.
+func (db *DB) steadily(ctx context.Context, ask func() error) (steady bool, err error) {
+	release := func() {}
 	for try := 1; ; try++ {
+		if try > freeTries {
+			if release, err = db.compact.HoldMoves(ctx); err != nil {
+				return false, err
+			}
+		}
 		moves := db.catalog.Moves()
-		page, err := db.selectOnce(ctx, q)
-		if err != nil || db.catalog.Moves() == moves || try == moveTries {
-			return page, err
+		err := ask()
+		steady := db.catalog.Moves() == moves
+		release()
+		if err != nil || steady || try == moveTries {
+			return steady, err
 		}
 	}
 }
@@ -432,13 +457,12 @@ func (db *DB) coverage(f *task.Filter, unreadable []string) Coverage {
 	}
 	slices.Sort(c.Unreadable)
 	c.Unreadable = slices.Compact(c.Unreadable)
-	doubtful := len(c.Unreadable) > 0 && c.Unreadable[0] == inexact
-	if doubtful {
+	if c.Inexact = len(c.Unreadable) > 0 && c.Unreadable[0] == inexact; c.Inexact {
 		c.Unreadable = c.Unreadable[1:]
 	}
 	c.Gaps = task.FoldGaps(db.gaps(f.From, f.To), maxGapsTold)
 	// All of time is covered as long as nothing was deleted of it.
 	_, deleted := db.head.Deleted()
-	c.Complete = !doubtful && len(c.Gaps) == 0 && len(c.Unreadable) == 0 && (f.From >= c.RetentionFrom || f.From == 0 && !deleted)
+	c.Complete = !c.Inexact && len(c.Gaps) == 0 && len(c.Unreadable) == 0 && (f.From >= c.RetentionFrom || f.From == 0 && !deleted)
 	return c
 }

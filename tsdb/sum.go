@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"daybook/blocks"
 	"daybook/head"
@@ -12,9 +13,16 @@ import (
 	"daybook/tsdb/task"
 )
 
-// sumTries is how often a sum is tried beside running cuts before it waits for
-// them.
-const sumTries = 3
+const (
+	// sumTries is how often a sum is tried; the last time it is told as it is.
+	sumTries = 6
+	// freeTries is how often a query is tried before rows are kept in their
+	// places for it, and a sum before the cutter is paused for it.
+	freeTries = 2
+	// sumPause is how long the cutter is paused at most: shorter than clients
+	// wait for it before records are dropped.
+	sumPause = 500 * time.Millisecond
+)
 
 // sumOf says of which tasks a sum is: of one by its name, or of all; of these
 // together, where it does not matter which. ended says that what is open does not
@@ -25,43 +33,85 @@ type sumOf struct {
 	ended    bool
 }
 
+// Most sums take less than the small limits. One that does not is begun again
+// with the large ones, when no other large one is under way: that bounds the
+// memory of all together.
+var (
+	smallSum = rollup.Limits{Names: rollup.DefaultLimits.Names, Bytes: 4 << 20}
+	largeSum = rollup.DefaultLimits
+)
+
+// errLarge says that a sum takes more than the small limits.
+var errLarge = errors.New("a large sum")
+
 // sum counts every invocation whose row time is in a range once, in its latest
 // state: from the stored rollups where they go, from rows at the edges, from
-// the head what is not cut yet. It returns the names of
-// files that could not be read.
-func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, of sumOf, depth rollup.Depth) (set *rollup.Set, unreadable []string, err error) {
-	left := blocks.LeftOut{} // by the attempts so far
-	once := func(last bool) (ok bool, err error) {
-		for {
-			s := summation{db: db, from: from, to: to, width: width, name: of.name, flat: of.together, ended: of.ended, depth: depth, last: last, left: left}
-			known := len(left)
-			ok, err = s.run(ctx)
-			set, unreadable = s.added, s.unreadable
+// the head what is not cut yet. It gives the result to use, which does not keep
+// it, and returns the names of files that could not be read.
+func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, of sumOf, depth rollup.Depth, use func(*rollup.Set)) (unreadable []string, err error) {
+	s := summation{db: db, from: from, to: to, width: width, name: of.name, flat: of.together, ended: of.ended, depth: depth, limits: smallSum}
+	set, unreadable, err := s.result(ctx)
+	if errors.Is(err, errLarge) {
+		select {
+		case db.large <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		defer func() { <-db.large }()
+		s.limits = largeSum
+		set, unreadable, err = s.result(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	use(set)
+	return unreadable, nil
+}
+
+// result tries until cuts have not come in between: at first beside them, then
+// with the cutter paused.
+func (s summation) result(ctx context.Context) (set *rollup.Set, unreadable []string, err error) {
+	s.left = blocks.LeftOut{} // by the attempts so far
+	for try := 1; try <= sumTries; try++ {
+		s.last = try == sumTries
+		for known := -1; known != len(s.left); {
 			// A file that fails may have been counted in part, and what is taken
 			// out for it with it: all is counted again without it, which is no
 			// try, as it does not depend on cuts.
-			if err != nil || len(left) == known {
-				return ok, err
+			known = len(s.left)
+			attempt := s
+			ok, err := attempt.between(ctx, try > freeTries)
+			if err != nil {
+				return nil, nil, err
+			}
+			if ok && known == len(s.left) {
+				return attempt.added, attempt.unreadable, nil
 			}
 		}
 	}
-	for range sumTries {
-		if ok, err := once(false); ok || err != nil {
-			return set, unreadable, err
-		}
-	}
-	err = db.compact.Quiesce(func() error {
-		ok, err := once(true)
-		if err == nil && !ok {
-			err = errors.New("sums changed although nothing was being cut")
-		}
-		return err
-	})
-	return set, unreadable, err
+	return nil, nil, errors.New("the last attempt at a sum gave up")
 }
 
-// inexact stands among the names of unreadable files if a sum could not be
-// settled: see summation.subtract.
+// between makes the attempt, between two cuts if it is to be quiet.
+func (s *summation) between(ctx context.Context, quiet bool) (ok bool, err error) {
+	if !quiet {
+		return s.run(ctx, func() {})
+	}
+	release, err := s.db.compact.HoldMoves(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	resume, err := s.db.compact.Pause(ctx, sumPause)
+	if err != nil {
+		return false, err
+	}
+	defer resume()
+	return s.run(ctx, resume)
+}
+
+// inexact stands among the names of unreadable files if an answer may count what
+// moved meanwhile twice or not at all: see Coverage.Inexact.
 const inexact = ""
 
 // stretch is a half-open range of time, in microseconds.
@@ -81,7 +131,8 @@ type summation struct {
 	flat     bool // the names in the sum do not matter
 	ended    bool // nor does what is open
 	depth    rollup.Depth
-	last     bool           // nothing is being cut
+	limits   rollup.Limits
+	last     bool           // it is told as it is
 	left     blocks.LeftOut // of the sum so far; what the attempt leaves out is added
 
 	added, gone *rollup.Set
@@ -94,9 +145,10 @@ type summation struct {
 	unreadable  []string
 }
 
-// run makes the attempt; ok false is to be tried again.
-func (s *summation) run(ctx context.Context) (ok bool, err error) {
-	s.added, s.gone = rollup.NewSet(s.width, rollup.DefaultLimits), rollup.NewSet(s.width, rollup.DefaultLimits)
+// run makes the attempt; ok false is to be tried again. It calls resume when no
+// cut of rows that are new can disturb it any more.
+func (s *summation) run(ctx context.Context, resume func()) (ok bool, err error) {
+	s.added, s.gone = rollup.NewSet(s.width, s.limits), rollup.NewSet(s.width, s.limits)
 	s.added.Only(s.depth)
 	s.gone.Only(s.depth)
 	if s.flat {
@@ -118,14 +170,13 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 	var done func()
 	s.files, done = s.db.legacy.use()
 	defer done()
-	for _, c := range s.account.Active {
-		if c.Moves {
-			return false, nil
-		}
+	if slices.ContainsFunc(s.account.Active, func(c head.ActiveCut) bool { return c.Moves }) && s.unsure() {
+		return false, nil
 	}
 	if ok, err := s.stored(ctx, view); !ok || err != nil {
 		return false, err
 	}
+	resume()
 	if s.spoilt(view) {
 		return false, nil
 	}
@@ -158,10 +209,30 @@ func (s *summation) run(ctx context.Context) (ok bool, err error) {
 		s.unreadable = append(s.unreadable, unreadable...)
 	}
 	s.unreadable = append(s.unreadable, view.Unreadable()...)
-	if s.db.catalog.Moves() != moves {
+	if s.db.catalog.Moves() != moves && s.unsure() {
 		return false, nil
 	}
+	if err := s.fits(s.added, s.gone); err != nil {
+		return false, err
+	}
 	return s.subtract()
+}
+
+// unsure is asked when a cut came in between. It reports whether the attempt
+// ends there: the last one goes on, and tells.
+func (s *summation) unsure() bool {
+	if s.last {
+		s.unreadable = append(s.unreadable, inexact)
+	}
+	return !s.last
+}
+
+// fits returns errLarge if sets take more than small sums may.
+func (s *summation) fits(sets ...*rollup.Set) error {
+	if s.limits != largeSum && slices.ContainsFunc(sets, (*rollup.Set).Full) {
+		return errLarge
+	}
+	return nil
 }
 
 // spoilt reports whether a file has failed in this attempt, which is then to be
@@ -254,10 +325,13 @@ func (s *summation) read(ctx context.Context, view *blocks.View, q blocks.Rollup
 		return true, nil // the attempt is spoilt: what else fails is found out first
 	}
 	for _, v := range seen {
-		if before, twice := s.visible[v.Day]; twice && before.Last() != v.Last() {
+		if before, twice := s.visible[v.Day]; twice && before.Last() != v.Last() && s.unsure() {
 			return false, err // cut into between two readings
 		}
 		s.visible[v.Day] = v
+	}
+	if err == nil {
+		err = s.fits(s.added, s.gone)
 	}
 	return true, err
 }
@@ -275,7 +349,7 @@ func (s *summation) settle(ctx context.Context, view *blocks.View) (ok bool, err
 	}
 	counted := map[*task.Invocation]bool{}
 	for d, v := range s.visible {
-		if v.Last() >= s.account.NextCut {
+		if v.Last() >= s.account.NextCut && s.unsure() {
 			return false, nil
 		}
 		for _, c := range s.account.Active {
@@ -360,37 +434,6 @@ func (s *summation) superseded(ctx context.Context, view *blocks.View) error {
 		}
 	}
 	return err
-}
-
-// subtract takes what is gone out of what was added.
-func (s *summation) subtract() (ok bool, err error) {
-	for k, r := range s.gone.All() {
-		if s.takeFrom(k.Name, k.Bucket, r) || s.takeFrom(rollup.Other, k.Bucket, r) {
-			continue
-		}
-		// It does not go if files and head were not of one moment after all, or
-		// for good if names beyond the bound were folded differently in two files.
-		if !s.last {
-			return false, nil
-		}
-		// What should have gone is counted twice then; better than by halves.
-		s.unreadable = append(s.unreadable, inexact)
-	}
-	return true, nil
-}
-
-// takeFrom takes what is gone out of one rollup, all or nothing.
-func (s *summation) takeFrom(name string, at int64, gone *rollup.Rollup) bool {
-	sum := s.added.Get(name, at)
-	if sum == nil {
-		return false
-	}
-	before := sum.Clone()
-	if sum.Subtract(gone) == nil {
-		return true
-	}
-	*sum = before
-	return false
 }
 
 // legacy counts what legacy files know in what rollups count of the days.

@@ -184,7 +184,7 @@ func (s *summation) addRun(ctx context.Context, view *blocks.View, files map[tas
 		return ok, err
 	}
 	if set == nil {
-		return s.read(ctx, view, blocks.RollupQuery{From: first.Start(), To: first.End(), Width: rollup.Hour, Whole: true})
+		return s.read(ctx, view, wholeDay(first))
 	}
 	s.keep(view, runKey(files, first, n), set, nil)
 	s.addSet(set)
@@ -195,16 +195,33 @@ func (s *summation) addRun(ctx context.Context, view *blocks.View, files map[tas
 func (s *summation) addPart(ctx context.Context, view *blocks.View, key string, r stretch) (ok bool, err error) {
 	set := s.db.sums.get(key)
 	if set == nil {
-		set = rollup.NewSet(rollup.Forever, rollup.DefaultLimits)
-		part := summation{db: s.db, added: set, visible: s.visible}
-		ok, err = part.read(ctx, view, blocks.RollupQuery{From: r.from, To: r.to, Width: rollup.Hour})
-		if !ok || err != nil {
-			return ok, err
+		q := blocks.RollupQuery{From: r.from, To: r.to, Width: rollup.Hour}
+		if set, err = s.part(ctx, view, q); err != nil {
+			return false, err
+		}
+		if set.Folded() > 0 {
+			return s.read(ctx, view, q)
 		}
 		s.keep(view, key, set, nil)
 	}
 	s.addSet(set)
 	return true, nil
+}
+
+// partLimits bound what is summed up apart, to be remembered.
+func (s *summation) partLimits() rollup.Limits {
+	return rollup.Limits{Names: s.limits.Names, Bytes: min(s.limits.Bytes, maxSumBytes/2)}
+}
+
+// part sums up what one question to sealed days adds.
+func (s *summation) part(ctx context.Context, view *blocks.View, q blocks.RollupQuery) (*rollup.Set, error) {
+	part := summation{db: s.db, limits: s.limits, added: rollup.NewSet(rollup.Forever, s.partLimits()), gone: s.gone, visible: s.visible}
+	_, err := part.read(ctx, view, q) // live files, which could change meanwhile, are not in it
+	return part.added, err
+}
+
+func wholeDay(d task.Day) blocks.RollupQuery {
+	return blocks.RollupQuery{From: d.Start(), To: d.End(), Width: rollup.Hour, Whole: true}
 }
 
 func (s *summation) addSet(set *rollup.Set) {
@@ -237,9 +254,12 @@ func (s *summation) sealedMinutes(ctx context.Context, view *blocks.View, d bloc
 	key := fmt.Sprint(d.Sealed.Path(), "\n", hour)
 	set := s.db.sums.get(key)
 	if set == nil {
+		if s.limits != largeSum { // it takes long, and others will want to find it remembered
+			return false, errLarge
+		}
 		var upTo *task.Key
 		if set, upTo = s.db.sums.resume(key); set == nil {
-			set = rollup.NewSet(rollup.Minute, rollup.DefaultLimits)
+			set = rollup.NewSet(rollup.Minute, s.partLimits())
 		}
 		f := task.Filter{From: hour, To: hour + rollup.Hour.Micros()}
 		err := view.Select(ctx, blocks.Select{Filter: &f, Oldest: true, After: upTo}, func(v *task.Invocation) (bool, error) {
@@ -271,15 +291,12 @@ func (s *summation) runSum(ctx context.Context, view *blocks.View, files map[tas
 	if set := s.db.sums.get(runKey(files, first, n)); set != nil {
 		return set, true, nil
 	}
-	set = rollup.NewSet(rollup.Forever, rollup.DefaultLimits)
-	switch {
-	case n == 1:
-		part := summation{db: s.db, added: set, visible: s.visible}
-		ok, err = part.read(ctx, view, blocks.RollupQuery{From: first.Start(), To: first.End(), Width: rollup.Hour, Whole: true})
-		if !ok || err != nil {
-			return nil, ok, err
+	if n == 1 {
+		if set, err = s.part(ctx, view, wholeDay(first)); err != nil {
+			return nil, false, err
 		}
-	default:
+	} else {
+		set = rollup.NewSet(rollup.Forever, s.partLimits())
 		for _, half := range []task.Day{first, first + n/2} {
 			part, ok, err := s.runSum(ctx, view, files, half, n/2)
 			if part == nil || !ok || err != nil {
@@ -288,6 +305,9 @@ func (s *summation) runSum(ctx context.Context, view *blocks.View, files map[tas
 			for k, x := range part.All() {
 				set.Merge(k.Name, k.Bucket, x)
 			}
+		}
+		if err := s.fits(set); err != nil {
+			return nil, false, err
 		}
 	}
 	if set.Folded() > 0 || !set.Rest().Empty() {

@@ -36,18 +36,6 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 		return nil, Coverage{}, err
 	}
 	defer db.metrics.timed("tasks")()
-	set, unreadable, err := db.sum(ctx, from, to, rollup.Forever, sumOf{name: name}, rollup.Whole)
-	if err != nil {
-		return nil, Coverage{}, err
-	}
-	now := db.now()
-	minute := rollup.Minute.Start(now)
-	since := minute - rateWindow.Microseconds()
-	recent, more, err := db.sum(ctx, since, minute+rollup.Minute.Micros(), rollup.Minute, sumOf{name: name, ended: true}, rollup.OnlyCounts)
-	if err != nil {
-		return nil, Coverage{}, err
-	}
-	unreadable = append(unreadable, more...)
 	byName := map[string]*TaskSummary{}
 	at := func(name string) *TaskSummary {
 		t := byName[name]
@@ -57,16 +45,21 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 		}
 		return t
 	}
-	for k, r := range set.All() {
-		if !r.Empty() {
-			at(k.Name).Summary = rollup.Summarize(r, topNames)
+	unreadable, err := db.sum(ctx, from, to, rollup.Forever, sumOf{name: name}, rollup.Whole, func(set *rollup.Set) {
+		for k, r := range set.All() {
+			if !r.Empty() {
+				at(k.Name).Summary = rollup.Summarize(r, topNames)
+			}
 		}
-	}
-	if rest := set.Rest(); !rest.Empty() { // what there was no memory for
-		if o := set.Get(rollup.Other, 0); o != nil {
-			rest.Merge(o)
+		if rest := set.Rest(); !rest.Empty() { // what there was no memory for
+			if o := set.Get(rollup.Other, 0); o != nil {
+				rest.Merge(o)
+			}
+			at(rollup.Other).Summary = rollup.Summarize(rest, topNames)
 		}
-		at(rollup.Other).Summary = rollup.Summarize(rest, topNames)
+	})
+	if err != nil {
+		return nil, Coverage{}, err
 	}
 	err = db.active(ctx, name, func(n string, count int64) {
 		t := byName[n]
@@ -80,15 +73,24 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 	if err != nil {
 		return nil, Coverage{}, err
 	}
-	for k, r := range recent.All() {
-		if ended := r.States[task.StateSuccess] + r.States[task.StateFailure] + r.States[task.StateRevoked] + r.States[task.StateRejected]; ended > 0 && byName[k.Name] != nil {
-			share := 1.0
-			if k.Bucket == since {
-				share -= float64(now-minute) / float64(rollup.Minute.Micros())
+	now := db.now()
+	minute := rollup.Minute.Start(now)
+	since := minute - rateWindow.Microseconds()
+	more, err := db.sum(ctx, since, minute+rollup.Minute.Micros(), rollup.Minute, sumOf{name: name, ended: true}, rollup.OnlyCounts, func(recent *rollup.Set) {
+		for k, r := range recent.All() {
+			if ended := r.States[task.StateSuccess] + r.States[task.StateFailure] + r.States[task.StateRevoked] + r.States[task.StateRejected]; ended > 0 && byName[k.Name] != nil {
+				share := 1.0
+				if k.Bucket == since {
+					share -= float64(now-minute) / float64(rollup.Minute.Micros())
+				}
+				at(k.Name).RatePerMin += share * float64(ended)
 			}
-			at(k.Name).RatePerMin += share * float64(ended)
 		}
+	})
+	if err != nil {
+		return nil, Coverage{}, err
 	}
+	unreadable = append(unreadable, more...)
 	out := make([]TaskSummary, 0, len(byName))
 	for _, t := range byName {
 		t.RatePerMin /= rateWindow.Minutes()
@@ -117,28 +119,38 @@ func (db *DB) active(ctx context.Context, only string, fn func(name string, n in
 // seriesSteps is how many steps of any sketches there is memory for at once.
 const seriesSteps = 1000
 
-// series fills a series: at once, or by parts where the runtimes are of so many
+// series makes a series: at once, or by parts where the runtimes are of so many
 // kinds that all of it does not fit.
-func (db *DB) series(ctx context.Context, series *rollup.Series, from, to int64, step rollup.Width, name string) (unreadable []string, err error) {
-	set, unreadable, err := db.sum(ctx, from, to, step, sumOf{name: name}, rollup.Runtimes)
+func (db *DB) series(ctx context.Context, from, to int64, step rollup.Width, name string) (points []rollup.Point, unreadable []string, err error) {
+	series, err := rollup.NewSeries(from, to, step)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if part := step.Start(from) + seriesSteps*step.Micros(); !set.Rest().Empty() && part < to {
-		for from < to {
-			more, err := db.series(ctx, series, from, min(part, to), step, name)
-			if err != nil {
-				return nil, err
-			}
-			unreadable = append(unreadable, more...)
-			from, part = part, part+seriesSteps*step.Micros()
+	steps := int64(len(series.Points()))
+	fits := true
+	unreadable, err = db.sum(ctx, from, to, step, sumOf{name: name}, rollup.Runtimes, func(set *rollup.Set) {
+		if fits = set.Rest().Empty() || steps <= 1; !fits {
+			return
 		}
-		return unreadable, nil
+		for k, r := range set.All() { // what is folded is of the name, too
+			series.Merge(max(k.Bucket, from), r)
+		}
+		series.Merge(from, set.Rest())
+		points = series.Points()
+	})
+	if err != nil || fits {
+		return points, unreadable, err
 	}
-	for k, r := range set.All() { // what is folded is of the name, too
-		series.Merge(max(k.Bucket, from), r)
+	unreadable = nil // what the attempt could not read, the parts name
+	part := step.Start(from) + min(seriesSteps, (steps+1)/2)*step.Micros()
+	for size := part - step.Start(from); from < to; from, part = part, part+size {
+		more, missing, err := db.series(ctx, from, min(part, to), step, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		points, unreadable = append(points, more...), append(unreadable, missing...)
 	}
-	return unreadable, nil
+	return points, unreadable, nil
 }
 
 // Series is the history of one task in steps of a minute, an hour or a day.
@@ -148,13 +160,9 @@ func (db *DB) Series(ctx context.Context, name string, from, to int64, step roll
 		return nil, Coverage{}, err
 	}
 	defer db.metrics.timed("series")()
-	series, err := rollup.NewSeries(from, to, step)
+	points, unreadable, err := db.series(ctx, from, to, step, name)
 	if err != nil {
 		return nil, Coverage{}, err
 	}
-	unreadable, err := db.series(ctx, series, from, to, step, name)
-	if err != nil {
-		return nil, Coverage{}, err
-	}
-	return series.Points(), db.coverage(&task.Filter{From: from, To: to}, unreadable), nil
+	return points, db.coverage(&task.Filter{From: from, To: to}, unreadable), nil
 }

@@ -46,7 +46,7 @@ func TestSumsGoOnWhereTheyWere(t *testing.T) {
 	}
 	from := hour + 7*rollup.Minute.Micros()
 	ask := func(ctx context.Context) (uint64, error) {
-		set, _, err := db.sum(ctx, from, noon.UnixMicro(), rollup.Forever, sumOf{}, rollup.Whole)
+		set, _, err := sumSet(ctx, db, from, noon.UnixMicro(), rollup.Forever, sumOf{})
 		if err != nil {
 			return 0, err
 		}

@@ -85,6 +85,10 @@ type Coverage struct {
 	Complete      bool
 	Gaps          []Gap    // by start; at most maxGapsTold, then neighbours are taken together
 	Unreadable    []string // names of files that could not be read
+	// Inexact: some invocations may be counted or shown twice or not at all, as
+	// rows moved while the answer was made and the head could not wait, or as it
+	// is not known under which name a row that was replaced was counted.
+	Inexact bool
 }
 
 // Gap is a stretch of time of which invocations are missing.

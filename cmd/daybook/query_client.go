@@ -166,6 +166,7 @@ func readPage(body []byte) (p queryPage, err error) {
 				Count  int64       `json:"count"`
 			} `json:"gaps"`
 			Unreadable []string `json:"unreadable"`
+			Inexact    bool     `json:"inexact"`
 		} `json:"coverage"`
 	}
 	if err := json.Unmarshal(body, &a); err != nil {
@@ -193,7 +194,7 @@ func readPage(body []byte) (p queryPage, err error) {
 	}
 	p.next, p.Complete = a.NextCursor, a.Complete
 	c := &a.Coverage
-	p.Coverage = tsdb.Coverage{From: at(c.From), To: at(c.To), RetentionFrom: at(c.RetentionFrom), Complete: c.Complete, Unreadable: c.Unreadable}
+	p.Coverage = tsdb.Coverage{From: at(c.From), To: at(c.To), RetentionFrom: at(c.RetentionFrom), Complete: c.Complete, Unreadable: c.Unreadable, Inexact: c.Inexact}
 	for _, g := range c.Gaps {
 		p.Coverage.Gaps = append(p.Coverage.Gaps, tsdb.Gap{From: at(g.From), To: at(g.To), Source: g.Source, Cause: g.Cause, Count: g.Count})
 	}

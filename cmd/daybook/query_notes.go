@@ -13,10 +13,12 @@ type coverageNotes struct {
 	from, retention int64
 	gaps            []tsdb.Gap
 	unreadable      []string
+	inexact         bool
 }
 
 func (n *coverageNotes) add(c *tsdb.Coverage) {
 	n.from, n.retention = c.From, c.RetentionFrom
+	n.inexact = n.inexact || c.Inexact
 	for _, g := range c.Gaps {
 		if !slices.Contains(n.gaps, g) {
 			n.gaps = append(n.gaps, g)
@@ -34,6 +36,9 @@ func (n *coverageNotes) add(c *tsdb.Coverage) {
 func (n *coverageNotes) print(w io.Writer, found int, complete bool) {
 	if !complete {
 		fmt.Fprintln(w, "daybook: the time limit ended the query: there may be more")
+	}
+	if n.inexact {
+		fmt.Fprintln(w, "daybook: rows moved while they were read: some may be missing, ask again")
 	}
 	for _, name := range n.unreadable {
 		fmt.Fprintf(w, "daybook: not covered: %s cannot be read, daybook verify says more\n", printable(name))

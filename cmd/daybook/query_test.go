@@ -140,7 +140,7 @@ func TestQueryDaemons(t *testing.T) {
 		default:
 			fmt.Fprint(w, `{"invocations":[{"task_id":"x","state":"SUCCESS","finished_at":5}],"next_cursor":null,"complete":false,"coverage":{"from":1,"to":null,`+
 				`"retention_from":7.5,"complete":false,"gaps":[{"from":1,"to":2.5,"cause":"down","count":3},`+
-				`{"from":1,"to":2.5,"source":"redis://a/0","cause":"broker lost","count":0},{"from":1,"to":2.5,"source":"redis://b/0","cause":"broker lost","count":4}],"unreadable":["2026-11-19.db"]}}`)
+				`{"from":1,"to":2.5,"source":"redis://a/0","cause":"broker lost","count":0},{"from":1,"to":2.5,"source":"redis://b/0","cause":"broker lost","count":4}],"unreadable":["2026-11-19.db"],"inexact":true}}`)
 		}
 	}))
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are to fail
@@ -157,7 +157,7 @@ func TestQueryDaemons(t *testing.T) {
 		if code != 0 || !strings.HasPrefix(out, `{"task_id":"x","state":"SUCCESS","finished_at":5,`) || strings.Contains(said, "p@ss") || strings.Contains(said, "p%40ss") {
 			t.Errorf("%s: exit code %d: %s%s", trust, code, out, said)
 		}
-		for _, want := range []string{"the time limit ended", "2026-11-19.db cannot be read", "00:00:01.000Z to 1970-01-01T00:00:02.500Z, down, 3 missing\n",
+		for _, want := range []string{"the time limit ended", "rows moved while", "2026-11-19.db cannot be read", "00:00:01.000Z to 1970-01-01T00:00:02.500Z, down, 3 missing\n",
 			"02.500Z, broker lost (redis://a/0)\n", "02.500Z, broker lost (redis://b/0), 4 missing\n", "1970-01-01T00:00:07.500Z is not kept"} {
 			if !strings.Contains(said, want) {
 				t.Errorf("%s: it does not say %q: %s", trust, want, said)

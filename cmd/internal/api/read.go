@@ -158,7 +158,11 @@ func appendCoverage(dst []byte, c *tsdb.Coverage) []byte {
 		dst = task.AppendJSONString(append(dst, `,"cause":`...), g.Cause)
 		dst = append(strconv.AppendInt(append(dst, `,"count":`...), g.Count, 10), '}')
 	}
-	return append(appendTexts(append(dst, `],"unreadable":`...), c.Unreadable), '}')
+	dst = appendTexts(append(dst, `],"unreadable":`...), c.Unreadable)
+	if c.Inexact {
+		dst = append(dst, `,"inexact":true`...)
+	}
+	return append(dst, '}')
 }
 
 // appendTexts prints a list of texts, [] if there are none.

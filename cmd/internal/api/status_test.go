@@ -212,10 +212,10 @@ func TestTimeout(t *testing.T) {
 // What is not found may be where nothing is covered.
 func TestNotFoundHasCoverage(t *testing.T) {
 	f := newFake()
-	f.getErr = &tsdb.NotFoundError{Coverage: tsdb.Coverage{RetentionFrom: 1e6, Unreadable: []string{"a.db"}}}
+	f.getErr = &tsdb.NotFoundError{Coverage: tsdb.Coverage{RetentionFrom: 1e6, Unreadable: []string{"a.db"}, Inexact: true}}
 	h := newAPI(f)
 	for _, path := range []string{"/api/v1/invocations/x", "/api/v1/workflows/x"} {
-		const want = `{"error":"no such invocation","coverage":{"from":null,"to":null,"retention_from":1,"complete":false,"gaps":[],"unreadable":["a.db"]}}`
+		const want = `{"error":"no such invocation","coverage":{"from":null,"to":null,"retention_from":1,"complete":false,"gaps":[],"unreadable":["a.db"],"inexact":true}}`
 		if w := do(h, request("GET", path, "")); w.Code != http.StatusNotFound || strings.TrimSpace(w.Body.String()) != want {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
