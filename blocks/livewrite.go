@@ -57,8 +57,6 @@ type placed struct {
 	replace bool
 	key     int64 // as it was written
 	name    int64 // id in task_name
-	worker  int64 // id in worker
-	queue   int64 // id in queue
 }
 
 // Apply writes a batch in one transaction that is on disk when it returns nil.
@@ -198,7 +196,7 @@ func (w *liveWriter) write(ctx context.Context, b *Batch, rows []placed, next *l
 	if err := w.note(ctx, b, here, next); err != nil {
 		return nil, err
 	}
-	if next.hours, err = w.rollups.store(ctx, w.c, rows, w.l.firstWaits, next.hours); err != nil {
+	if next.hours, err = w.rollups.store(ctx, w.c, rows, next.hours); err != nil {
 		return nil, err
 	}
 	w.rollups.reset(true)
@@ -232,7 +230,8 @@ func (w *liveWriter) insert(ctx context.Context, rows []placed) error {
 		if err != nil {
 			return err
 		}
-		r.name, r.worker, r.queue = ids.name, ids.worker, ids.queue
+		r.name = ids.name
+		w.rollups.note(Counted(r.inv, w.l.firstWaits), ids)
 		at := int64(-1)
 		if t := textsOf(r.inv); !t.empty() {
 			at = detail + int64(w.details.rows)

@@ -51,6 +51,7 @@ type tally struct {
 	gone   map[rollupKey]*rollup.Rollup // of rows that were counted and leave
 	ranked rankings[int64]              // by id in the file's dictionaries
 
+	facts  []rollup.Fact // by row
 	gather rollup.Gather
 	part   rollup.Rollup
 	sum    rollup.Sum
@@ -67,6 +68,8 @@ var liveWidths = [2]rollup.Width{rollup.Minute, rollup.Hour}
 func (t *tally) reset(done bool) {
 	t.gone = map[rollupKey]*rollup.Rollup{}
 	t.part.Reset() // its names may be parts of whole records
+	clear(t.facts)
+	t.facts = t.facts[:0]
 	if t.ranked.forget(); !done {
 		t.ranked = rankings[int64]{}
 	}
@@ -78,10 +81,16 @@ func (t *tally) leaves(v *task.Invocation, name int64) {
 	rollupAt(t.gone, k).AddShared(v, task.WorkerGroup(v.Worker))
 }
 
+// note remembers what is to be counted of the next row of a cut, which is at hand
+// when it is inserted.
+func (t *tally) note(v *task.Invocation, ids dictIDs) {
+	t.facts = append(t.facts, rollup.FactOf(v, t.ranked.of(v, ids.worker, ids.queue)))
+}
+
 // minutes calls fn with the rollups of the rows of a cut, which are in time order:
 // those of a minute and a name are counted together. A rollup is valid until fn
 // returns.
-func (t *tally) minutes(rows []placed, firstWaits bool, fn func(rollupKey, *rollup.Rollup) error) error {
+func (t *tally) minutes(rows []placed, fn func(rollupKey, *rollup.Rollup) error) error {
 	if t.last == nil {
 		t.last = make([]int32, maxRollupNames+1)
 	}
@@ -99,9 +108,7 @@ func (t *tally) minutes(rows []placed, firstWaits bool, fn func(rollupKey, *roll
 		slices.Sort(t.names)
 		for _, name := range t.names {
 			for n := t.last[name]; n != 0; n = t.before[n-1] {
-				row := &rows[n-1]
-				v := Counted(row.inv, firstWaits)
-				t.gather.Add(v, t.ranked.of(v, row.worker, row.queue))
+				t.gather.Add(&t.facts[n-1])
 			}
 			t.last[name] = 0
 			t.ranked.take(&t.gather, &t.part)
@@ -125,7 +132,7 @@ func rollupAt[K comparable](m map[K]*rollup.Rollup, k K) *rollup.Rollup {
 
 // store merges the rollups of the rows of a cut, and of those that leave, into the
 // table: minutes, and the hours they are in as far as those are complete.
-func (t *tally) store(ctx context.Context, c *conn, rows []placed, firstWaits bool, hours hoursState) (hoursState, error) {
+func (t *tally) store(ctx context.Context, c *conn, rows []placed, hours hoursState) (hoursState, error) {
 	if len(rows) == 0 && len(t.gone) == 0 {
 		return hours, nil
 	}
@@ -148,7 +155,7 @@ func (t *tally) store(ctx context.Context, c *conn, rows []placed, firstWaits bo
 		}
 		return write.merge(ctx, k, r, newest)
 	}
-	if err := t.minutes(rows, firstWaits, minute); err != nil {
+	if err := t.minutes(rows, minute); err != nil {
 		return hours, err
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(t.gone), rollupKey.compare) {
@@ -266,7 +273,8 @@ func (t *sealTally) add(c *conn, v *task.Invocation, name int64) error {
 		g = &rollup.Gather{}
 		t.gathers[name] = g
 	}
-	g.Add(v, t.ranked.of(v, v.Worker, v.Queue)) // its names are those of the source's dictionaries
+	f := rollup.FactOf(v, t.ranked.of(v, v.Worker, v.Queue))
+	g.Add(&f) // its names are those of the source's dictionaries
 	if t.rows++; t.rows == maxGathered {
 		t.settle()
 	}

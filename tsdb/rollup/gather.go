@@ -25,24 +25,56 @@ type Ranks struct {
 	Names []string // ascending
 }
 
-// Add counts an invocation, whose worker and queue are at those places in the
-// Ranks that Take is given. As with AddShared names are not copied.
-func (g *Gather) Add(v *task.Invocation, at Places) {
-	g.counts.add(v)
+// Fact is what a rollup counts of an invocation: to have it beside those of others
+// is a tenth of the time of looking for it in each, all over the memory.
+type Fact struct {
+	at            Places // -1 where there is no name
+	runtime, wait int64  // -1 if not known
+	exception     string
+	retries       int32
+	state         task.State
+	givenUp       bool
+}
+
+// FactOf is that of v, whose worker and queue are at those places in the Ranks
+// that Take is given. As with AddShared names are not copied.
+func FactOf(v *task.Invocation, at Places) Fact {
+	f := Fact{at: at, runtime: -1, wait: -1, retries: v.Retries, state: v.State, givenUp: givenUp(v)}
 	if v.Outcome.HasRuntime {
-		g.runtimes = append(g.runtimes, max(v.Outcome.Runtime, 0))
+		f.runtime = max(v.Outcome.Runtime, 0)
 	}
 	if wait, ok := v.WaitMicros(); ok {
-		g.waits = append(g.waits, max(wait, 0))
+		f.wait = max(wait, 0)
 	}
-	if v.Worker != "" {
-		g.groups = append(g.groups, at.Group)
+	if v.Worker == "" {
+		f.at.Group = -1
 	}
-	if v.Queue != "" {
-		g.queues = append(g.queues, at.Queue)
+	if v.Queue == "" {
+		f.at.Queue = -1
 	}
-	if v.State != task.StateSuccess && v.Outcome.ExceptionType != "" {
-		g.exceptions = append(g.exceptions, v.Outcome.ExceptionType)
+	if v.State != task.StateSuccess {
+		f.exception = v.Outcome.ExceptionType
+	}
+	return f
+}
+
+// Add counts an invocation.
+func (g *Gather) Add(f *Fact) {
+	g.counts.count(f.state, f.givenUp, f.retries)
+	if f.runtime >= 0 {
+		g.runtimes = append(g.runtimes, f.runtime)
+	}
+	if f.wait >= 0 {
+		g.waits = append(g.waits, f.wait)
+	}
+	if f.at.Group >= 0 {
+		g.groups = append(g.groups, f.at.Group)
+	}
+	if f.at.Queue >= 0 {
+		g.queues = append(g.queues, f.at.Queue)
+	}
+	if f.exception != "" {
+		g.exceptions = append(g.exceptions, f.exception)
 	}
 }
 

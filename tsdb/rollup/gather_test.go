@@ -29,7 +29,8 @@ func TestGather(t *testing.T) {
 		}
 		groups, queues := ranksOf(vs)
 		for i := len(vs) / 3; i < len(vs); i++ {
-			g.Add(&vs[i], Places{int32(i), int32(i)})
+			f := FactOf(&vs[i], Places{int32(i), int32(i)})
+			g.Add(&f)
 		}
 		g.Take(&taken, groups, queues)
 		many.Merge(&taken)
@@ -78,7 +79,8 @@ func BenchmarkGather(b *testing.B) {
 			for i := range b.N {
 				for j := range n {
 					k := (i*n + j) % len(vs)
-					g.Add(&vs[k], Places{int32(k), int32(k)})
+					f := FactOf(&vs[k], Places{int32(k), int32(k)})
+					g.Add(&f)
 				}
 				g.Take(&r, groups, queues)
 			}

@@ -35,16 +35,19 @@ func (c *Counts) FailureRate() float64 {
 	return float64(failed) / float64(failed+succeeded)
 }
 
-func (c *Counts) add(v *task.Invocation) {
-	state := v.State
+func (c *Counts) add(v *task.Invocation) { c.count(v.State, givenUp(v), v.Retries) }
+
+func givenUp(v *task.Invocation) bool { return v.GivenUpAt != 0 && !v.State.Finished() }
+
+func (c *Counts) count(state task.State, givenUp bool, retries int32) {
 	if state > task.StateSuccess {
 		state = task.StateUnknown
 	}
 	c.States[state]++
-	if v.GivenUpAt != 0 && !v.State.Finished() {
+	if givenUp {
 		c.GivenUp++
 	}
-	c.Retries += uint64(max(v.Retries, 0))
+	c.Retries += uint64(max(retries, 0))
 }
 
 func (c *Counts) merge(o *Counts) {
