@@ -16,6 +16,9 @@ const (
 	// maxRest bounds a rest after a statement that cannot be interrupted, such
 	// as the making of an index.
 	maxRest = 50 * time.Millisecond
+	// maxRested is how long one seal rests in all: a day of hundreds of millions of
+	// rows has to be sealed before the next one is over.
+	maxRested = 10 * time.Minute
 	// maxWaiting is how many rows of a day that is being sealed may wait in the
 	// head: with more of them the seal hurries.
 	maxWaiting = 4096
@@ -25,6 +28,7 @@ const (
 type pace struct {
 	busy    func() bool
 	resumed time.Time
+	rested  time.Duration
 }
 
 // rest is called often between pieces of work, and sleeps when it is time to.
@@ -35,9 +39,11 @@ func (p *pace) rest(ctx context.Context) {
 	case p.resumed.IsZero():
 	case worked < workSlice:
 		return
-	case p.busy():
+	case p.rested < maxRested && p.busy():
 		p.wait(ctx, min(restShare*worked, maxRest))
+		began := now
 		now = time.Now()
+		p.rested += now.Sub(began)
 	}
 	p.resumed = now
 }

@@ -54,3 +54,19 @@ func TestPaceEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+// However long requests go on, a seal ends.
+func TestPaceRestsForALimitedTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := pace{busy: func() bool { return true }}
+		began, worked := time.Now(), time.Duration(0)
+		for p.rest(t.Context()); worked < 6*time.Hour; worked += time.Second {
+			<-time.After(time.Second)
+			p.rest(t.Context())
+		}
+		if rested := time.Since(began) - worked; rested < maxRested-maxRest || rested > maxRested+maxRest {
+			t.Errorf("rested for %s", rested)
+		}
+	})
+}

@@ -284,6 +284,10 @@ func (h *Head) Held() int64 {
 	return h.bytes
 }
 
+// Reserved returns the bytes that ReserveBytes has counted: of bodies that are
+// being decoded.
+func (h *Head) Reserved() int64 { return h.inflight.Load() }
+
 // Size returns the number of entries and their bytes, reserved ones included.
 func (h *Head) Size() (records, bytes int64) {
 	h.mu.RLock()

@@ -166,7 +166,7 @@ func (db *DB) openFiles() (err error) {
 
 // busy reports whether anybody waits for an answer.
 func (db *DB) busy() bool {
-	return db.appending.Load() > 0 || db.pool.Busy() || db.head.Held() > 0
+	return db.appending.Load() > 0 || db.pool.Busy() || db.head.Reserved() > 0
 }
 
 // pressed reports whether the head or the log needs room.

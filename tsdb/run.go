@@ -272,8 +272,14 @@ func (db *DB) giveUpParked(ctx context.Context) error {
 		return nil
 	}
 	old, err := parked.Older(ctx, db.now()-db.opts.OpenTimeout.Microseconds(), giveUpBatch)
-	if err != nil || len(old) == 0 {
+	if err != nil {
 		return err
+	}
+	// What was brought back before waits in the head to be cut. Appended again it
+	// would have to settle again, and would never be.
+	old = slices.DeleteFunc(old, func(v task.Invocation) bool { return db.head.Get(v.TaskID) != nil })
+	if len(old) == 0 {
+		return nil
 	}
 	_, err = db.bringBack(ctx, old) // this is the cutter, which nobody makes room for
 	return err
