@@ -42,12 +42,13 @@ ifneq ($(ATTACHERS),)
 	CGO_CFLAGS="$(ATTACH_CFLAGS)" $(GO) test -short -run '$(ATTACHING)' $(TESTFLAGS) $(ATTACHERS)
 endif
 
-# Long tests of one goroutine, in which there is nothing to race with.
+# Long tests of one goroutine, in which there is nothing to race with; the race
+# detector makes them ten times slower. So are those of tsdb/rollup and tsdb/text.
 ALONE := LegacyDifferential|LegacyEveryRow|LegacyOverlap|LegacySums$$|LegacyTwice|OneMicrosecond|RollupsOfManyNames|IDRunsAgainst|SelectWords|SelectAgainstMatch|SQLLegacy|TestDamage|PagesOfTracebacks|MergeIsALattice
 
 .PHONY: race
 race: tools ## Run the tests of all packages under the race detector, the random ones for a shorter time; not those of the binary
-	$(GO) test -race -short -skip '$(ALONE)' $(TESTFLAGS) $$($(GO) list ./... | grep -v '/cmd/daybook$$')
+	$(GO) test -race -short -skip '$(ALONE)' $(TESTFLAGS) $$($(GO) list ./... | grep -v -E '/cmd/daybook$$|/tsdb/rollup$$|/tsdb/text$$')
 
 # Up to Go 1.26 a fuzz run may end with a bare "context deadline exceeded" when its
 # time is up, without having found anything (go.dev/issue/75804): then once more.

@@ -27,6 +27,7 @@ const (
 // of those is parked any more: only so is it known where a row was counted.
 type parkedSums struct {
 	done  bool
+	blind bool // what is damaged was not counted: rows are read instead
 	upTo  *task.Key
 	names map[string]int64
 	other int64
@@ -63,7 +64,7 @@ type parkedPart struct {
 
 // covers reports whether a row at a place of the order is counted.
 func (s *parkedSums) covers(k task.Key) bool {
-	return s.done || s.upTo != nil && k.Compare(*s.upTo) <= 0
+	return !s.blind && (s.done || s.upTo != nil && k.Compare(*s.upTo) <= 0)
 }
 
 func (d *parkedDelta) at(v *task.Invocation) *parkedPart {
@@ -269,8 +270,13 @@ func (p *Parked) countSome(ctx context.Context, c *conn) (done bool, err error) 
 		last = v.Key()
 		n++
 	}, "WHERE (at, hash, id) > (?, ?, ?) ORDER BY at, hash, id LIMIT ?", after.At, flipHash(after.Hash), after.ID, int64(countPage))
+	damaged := err != nil
 	if err = p.met(err); err != nil {
 		return false, err
+	}
+	if damaged {
+		*s = parkedSums{limit: s.limit, most: s.most, done: true, blind: true}
+		return true, nil
 	}
 	last.ID = strings.Clone(last.ID)
 	s.apply(&d)
@@ -304,7 +310,7 @@ func (p *Parked) Open(ctx context.Context, only string, elsewhere []*task.Invoca
 	rows := p.changes
 	if !rows {
 		err := p.counted(ctx, func(c *conn, s *parkedSums) error {
-			if rows = only != "" && s.other > 0 && s.names[only] == 0; rows {
+			if rows = s.blind || only != "" && s.other > 0 && s.names[only] == 0; rows {
 				return nil
 			}
 			gone := map[string]int64{}
@@ -391,7 +397,7 @@ func (p *Parked) Sum(ctx context.Context, q ParkedSum) error {
 
 // sumHours is Sum of whole hours; it returns what is left.
 func (p *Parked) sumHours(ctx context.Context, c *conn, s *parkedSums, q *ParkedSum) (left []ParkedRange, err error) {
-	if q.Name != "" && s.other > 0 && s.names[q.Name] == 0 {
+	if s.blind || q.Name != "" && s.other > 0 && s.names[q.Name] == 0 {
 		return q.Within, nil
 	}
 	whole := map[int64]*parkedHour{}

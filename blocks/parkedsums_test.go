@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -299,4 +301,67 @@ func BenchmarkPark(b *testing.B) {
 			b.ReportMetric(float64(b.N*len(invs))/(cpuTime()-from).Seconds(), "rows/cpu-s")
 		})
 	}
+}
+
+// Rows behind a damage are not counted, so that those that go are not taken out
+// either: what is told is what can be read.
+func TestParkedSumsOfADamagedFile(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	p, err := CreateParked(liveDir(t), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &parkedRows{t: t, r: rand.New(rand.NewPCG(3, 4)), p: p, rows: map[string]task.Invocation{}}
+	for len(m.rows) < 200 {
+		m.put(nil)
+	}
+	all := (&model{rows: m.rows}).sorted()
+	if err := m.p.with(ctx, func(c *conn) error {
+		return c.exec("UPDATE parked SET data = x'00' WHERE id = ?", all[len(all)/2].TaskID)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	closeAll(t, m.p)
+	if m.p, err = OpenParked(m.p.Path()); err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		t.Helper()
+		want, got := map[string]int64{}, map[string]int64{}
+		if err := m.p.Scan(ctx, nil, true, func(v *task.Invocation) (bool, error) {
+			want[v.TaskName]++
+			return true, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.p.Open(ctx, "", nil, func(name string, n int64) { got[name] += n }); err != nil {
+			t.Fatal(err)
+		}
+		if len(want) == 0 || !maps.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+		rows, sums := int64(0), int64(0)
+		for _, n := range want {
+			rows += n
+		}
+		if err := m.p.Sum(ctx, ParkedSum{Within: []ParkedRange{{0, math.MaxInt64}},
+			Rollup: func(_ string, _ int64, r *rollup.Rollup) { sums += int64(r.Total()) },
+			Row:    func(*task.Invocation) { sums++ }}); err != nil || sums != rows {
+			t.Errorf("%v, %d are in the sum, want %d", err, sums, rows)
+		}
+	}
+	check()
+	for _, v := range all[len(all)/2+1:] {
+		if err := m.p.Delete(ctx, []string{v.TaskID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check()
+	m.put(nil)
+	check()
+	if m.p.Damage() == nil {
+		t.Error("no damage was met")
+	}
+	closeAll(t, m.p)
 }

@@ -38,11 +38,13 @@ type Outcome int
 // The outcomes of a cut. Unfinished: the rows are in their day, but what they
 // supersede elsewhere is still there; the head keeps them until the next cut.
 // Unstored: what was stored of them is deleted, and only the head has them.
+// Expired: nothing was stored, and those that have not changed go.
 const (
 	NotStored Outcome = iota
 	Stored
 	Unfinished
 	Unstored
+	Expired
 )
 
 // Head is what compact sees of the head.

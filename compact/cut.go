@@ -61,8 +61,7 @@ func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, all, logged
 		if c.moves.begin(all || !logged || c.opts.Pressed()) {
 			defer c.moves.end()
 		} else {
-			stay := slices.DeleteFunc(slices.Clone(rows), Row.moves)
-			rows, waiting = stay, len(rows)-len(stay)
+			rows = slices.DeleteFunc(slices.Clone(rows), Row.moves)
 		}
 	}
 	rows, where, kept := c.whereStored(ctx, rows)
@@ -194,34 +193,33 @@ func (c *Compactor) cutDay(ctx context.Context, h Head, d task.Day, rows []Row, 
 // day that is kept or the parked file has of them is superseded, and goes first:
 // the record of the cut makes a replay forget them.
 func (c *Compactor) cutExpiredDay(ctx context.Context, h Head, d task.Day, rows []Row, where map[string]blocks.Stored, logged bool) (int64, error) {
-	leave, parked := map[task.Day]blocks.Batch{}, []string(nil)
-	var also []Row // of which something is to be deleted
-	for _, r := range rows {
-		n := len(parked)
-		if r.Parked {
-			parked = append(parked, r.Inv.TaskID)
-		}
-		at := where[r.Inv.TaskID]
-		for i, other := range at.Where {
-			if other >= h.Floor() {
-				b := leave[other]
-				b.Delete = append(b.Delete, r.Inv.TaskID)
-				mask(&b, &at.Rows[i])
-				leave[other] = b
-				n = -1
-			}
-		}
-		if n < len(parked) {
-			also = append(also, r)
-		}
-	}
+	kept := func(day task.Day) bool { return day >= h.Floor() }
+	also := slices.DeleteFunc(slices.Clone(rows), func(r Row) bool {
+		return !r.Parked && !slices.ContainsFunc(where[r.Inv.TaskID].Where, kept)
+	})
 	if len(also) > 0 {
 		if logged { // the log may have nothing but what came after the row that has expired
 			if err := h.Checkpoint(); err != nil {
 				level.Warn(c.logger).Log("msg", "no checkpoint before older rows of expired ones are deleted", "day", d, "err", err)
 			}
 		}
+		// Of those that have changed by now nothing may be deleted.
 		cut := h.BeginCut(d, also, false)
+		leave, parked := map[task.Day]blocks.Batch{}, []string(nil)
+		for _, r := range cut.Rows {
+			if r.Parked {
+				parked = append(parked, r.Inv.TaskID)
+			}
+			at := where[r.Inv.TaskID]
+			for i, other := range at.Where {
+				if kept(other) {
+					b := leave[other]
+					b.Delete = append(b.Delete, r.Inv.TaskID)
+					mask(&b, &at.Rows[i])
+					leave[other] = b
+				}
+			}
+		}
 		c.opts.Catalog.NoteMove()
 		if err := c.leaveOld(context.WithoutCancel(ctx), cut.ID, leave, parked); err != nil {
 			h.FinishCut(cut, NotStored)
@@ -236,7 +234,7 @@ func (c *Compactor) cutExpiredDay(ctx context.Context, h Head, d task.Day, rows 
 			level.Warn(c.logger).Log("msg", "that rows have expired is not in the log", "day", d, "rows", len(cut.Rows), "err", err)
 		}
 	}
-	h.FinishCut(cut, Stored)
+	h.FinishCut(cut, Expired)
 	return int64(len(cut.Rows)), nil
 }
 

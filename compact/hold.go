@@ -49,14 +49,18 @@ func (c *Compactor) Pause(ctx context.Context, while time.Duration) (resume func
 type moves struct {
 	mu      sync.Mutex // no I/O under it
 	readers int        // that want all rows to stay where they are
+	refused time.Time  // since when cuts have been refused for their sake; zero if none was
 	ended   chan struct{}
 }
+
+// maxRefused is how long one reader after the other may keep rows in the head.
+const maxRefused = time.Minute
 
 // HoldMoves waits for the cut under way, if it moves rows, and makes the next
 // ones leave in the head what they would have to move, until release is called:
 // who reads meanwhile meets every row, and once. Rows that are in no file yet are
-// cut as ever. A cut of everything, and one of a head that fills, does not heed
-// readers: it counts a move (see blocks.Catalog.Moves). When ctx ends rows are
+// cut as ever. A cut of everything, one of a head that fills, and one that has been
+// refused for maxRefused does not heed readers: it counts a move (see blocks.Catalog.Moves). When ctx ends rows are
 // released, too, as a disk may keep the reader for ever.
 func (c *Compactor) HoldMoves(ctx context.Context) (release func(), err error) {
 	m := &c.moves
@@ -89,9 +93,14 @@ func (m *moves) begin(regardless bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.readers > 0 && !regardless {
-		return false
+		if m.refused.IsZero() {
+			m.refused = time.Now()
+		}
+		if time.Since(m.refused) < maxRefused {
+			return false
+		}
 	}
-	m.ended = make(chan struct{})
+	m.refused, m.ended = time.Time{}, make(chan struct{})
 	return true
 }
 

@@ -74,8 +74,12 @@ func (c *Compactor) cutExpired(ctx context.Context, h Head) error {
 	c.act.Lock()
 	defer c.act.Unlock()
 	expired := slices.DeleteFunc(h.Ready(true, math.MaxInt), func(r Row) bool { return r.Inv.Day() >= h.Floor() })
-	_, _, err := c.cutRows(ctx, h, expired, true, true)
-	return err
+	var errs []error
+	for rows := range slices.Chunk(expired, cutRows) {
+		_, _, err := c.cutRows(ctx, h, rows, true, true)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // noteDeleted notes in the log that a day is deleted, which coverage tells. On

@@ -127,6 +127,8 @@ const (
 	Unfinished
 	// Unstored: what was stored of the entries anywhere is deleted. They stay.
 	Unstored
+	// Expired: nothing was stored, and entries that have not changed are forgotten.
+	Expired
 )
 
 // FinishCut ends a cut. If it was stored, what has not changed meanwhile is
@@ -157,6 +159,7 @@ func (h *Head) FinishCut(c *Cut, end Outcome) {
 			h.setRows(e, rows)
 		case e.inv == x.orig:
 			h.remove(e)
+		case end == Expired:
 		case c.Day == Parked:
 			e.parked = true
 		default:

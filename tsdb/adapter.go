@@ -81,6 +81,6 @@ func (c cuttable) SyncCut(cut compact.Cut) error {
 
 func (c cuttable) FinishCut(cut compact.Cut, end compact.Outcome) {
 	if x, ok := cut.Entry.(*head.Cut); ok {
-		c.h.FinishCut(x, map[compact.Outcome]head.Outcome{compact.Stored: head.Stored, compact.Unfinished: head.Unfinished, compact.Unstored: head.Unstored}[end])
+		c.h.FinishCut(x, map[compact.Outcome]head.Outcome{compact.Stored: head.Stored, compact.Unfinished: head.Unfinished, compact.Unstored: head.Unstored, compact.Expired: head.Expired}[end])
 	}
 }

@@ -152,6 +152,9 @@ func (d *dest) setAside(path, aside string) error {
 	if err := compact.MkdirAll(filepath.Dir(to)); err != nil {
 		return err
 	}
+	for n := 2; exists(to); n++ { // of a backup in the same second
+		to = fmt.Sprintf("%s.%d", d.path(aside, rel), n)
+	}
 	return rename(path, to)
 }
 

@@ -100,10 +100,11 @@ func (db *DB) steadily(ctx context.Context, ask func() error) (steady bool, err 
 			}
 		}
 		moves := db.catalog.Moves()
-		err := ask()
-		steady := db.catalog.Moves() == moves
-		release()
-		if err != nil || steady || try == moveTries {
+		err := func() error {
+			defer release()
+			return ask()
+		}()
+		if steady := db.catalog.Moves() == moves; err != nil || steady || try == moveTries {
 			return steady, err
 		}
 	}

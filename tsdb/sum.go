@@ -74,6 +74,7 @@ func (s summation) result(ctx context.Context) (set *rollup.Set, unreadable []st
 	s.left = blocks.LeftOut{} // by the attempts so far
 	for try := 1; try <= sumTries; try++ {
 		s.last = try == sumTries
+		moves := s.db.catalog.Moves()
 		for known := -1; known != len(s.left); {
 			// A file that fails may have been counted in part, and what is taken
 			// out for it with it: all is counted again without it, which is no
@@ -87,6 +88,9 @@ func (s summation) result(ctx context.Context) (set *rollup.Set, unreadable []st
 			if ok && known == len(s.left) {
 				return attempt.added, attempt.unreadable, nil
 			}
+		}
+		if try > freeTries && s.db.catalog.Moves() == moves {
+			try = max(try, sumTries-1) // no row has moved: what does not agree will not
 		}
 	}
 	return nil, nil, errors.New("the last attempt at a sum gave up")

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -190,12 +191,13 @@ var errGaveUp = errors.New("the time is over")
 const (
 	comeAgain   = 20 * time.Millisecond
 	longestWait = 10 * time.Second
+	patience    = 2 * time.Minute // with one request, where a count and not the time ends sending
 )
 
 // post sends what is in buf until it is taken. The wait counts as that of the
 // request.
 func (c *sender) post(ctx context.Context) (answer, error) {
-	for {
+	for began := time.Now(); ; {
 		a, again, err := c.d.post(ctx, c.buf)
 		switch {
 		case errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF):
@@ -213,6 +215,9 @@ func (c *sender) post(ctx context.Context) (answer, error) {
 		}
 		if !c.wait(ctx, min(again, longestWait)) || c.over(time.Now()) {
 			return a, errGaveUp
+		}
+		if c.length == 0 && time.Since(began) > patience {
+			return a, fmt.Errorf("the daemon has not taken a request for %s", patience)
 		}
 	}
 }
