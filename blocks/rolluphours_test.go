@@ -141,7 +141,7 @@ func testHours(t *testing.T, r *rand.Rand) {
 		}
 	}
 	requireSound(t, l.Path())
-	if moved < 5 {
+	if moved < 2 { // of some ten; what is drawn depends on the order of maps
 		t.Errorf("hours were completed %d times", moved)
 	}
 }
