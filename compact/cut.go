@@ -54,6 +54,16 @@ func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResul
 	return res, errors.Join(gaps, ctx.Err())
 }
 
+// CutOldest writes the longest untouched of what is ready into their days, settled or not,
+// at most limit, and returns how many. What waits for a day that is being sealed
+// stands before the rest.
+func (c *Compactor) CutOldest(ctx context.Context, h Head, limit int) (int, error) {
+	c.act.Lock()
+	defer c.act.Unlock()
+	n, _, err := c.cutRows(ctx, h, h.Ready(true, limit), true, true)
+	return int(n), err
+}
+
 // cutRows cuts one batch, day by day, and returns how many rows left the head.
 func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, all, logged bool) (int64, []task.Day, error) {
 	waiting := 0

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +23,14 @@ var ErrDiskFull = errors.New("the disk is full")
 // keep a sixteenth.
 const maxReserve = 64 << 20
 
+// A disk with this much more room than is needed is not asked again for a while:
+// that asks for the size of every live file's WAL, an eighth of the processor time of
+// requests of one line.
+const (
+	ampleRoom = 1 << 30
+	ampleTime = 100 * time.Millisecond
+)
+
 // shedNote is how often a refusal is logged.
 const shedNote = time.Second
 
@@ -31,6 +40,13 @@ type shedder struct {
 	need  int64 // what has to be free for the last one
 	lines int64
 	noted time.Time
+	ample atomic.Pointer[time.Time] // until then there is room, whatever comes
+}
+
+// hasAmple reports whether the disk need not be asked.
+func (s *shedder) hasAmple() bool {
+	until := s.ample.Load()
+	return until != nil && time.Now().Before(*until)
 }
 
 // diskRoom is what is free, and what has to be for so many more bytes of log:
@@ -58,6 +74,9 @@ func (db *DB) tighten(ctx context.Context) error {
 // pushes out what was acknowledged. Where deleting past days does not help,
 // the details of successes go first.
 func (db *DB) shed(ctx context.Context, records *head.Records) error {
+	if db.shedding.hasAmple() {
+		return nil
+	}
 	bytes := records.Bytes()
 	free, need, err := db.diskRoom(bytes)
 	if err != nil {
@@ -67,6 +86,10 @@ func (db *DB) shed(ctx context.Context, records *head.Records) error {
 	db.thin.bare.Store(stuck && free < 2*need)
 	if free >= need {
 		db.shedding.end()
+		if free >= 2*need+ampleRoom {
+			until := time.Now().Add(ampleTime)
+			db.shedding.ample.Store(&until)
+		}
 		return nil
 	}
 	if _, held := db.head.Size(); free >= need-held/2 { // cutting gives enough back

@@ -37,6 +37,7 @@ func TestDetailsAreShed(t *testing.T) {
 			t.Errorf("%s: truncated %q, want %q", id, got, want)
 		}
 	}
+	db.shedding.ample.Store(nil)
 	mustAppend(t, db, rec("c", task.StateSuccess)) // there is room: it ends
 	if db.thin.bare.Load() {
 		t.Error("details are shed on a disk with room")
