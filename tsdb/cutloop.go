@@ -1,0 +1,197 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"daybook/head"
+	"daybook/tsdb/task"
+)
+
+const (
+	// pressurePause keeps the cutter from spinning when what fills the head
+	// cannot be cut yet.
+	pressurePause = 50 * time.Millisecond
+	// giveUpBatch is how many parked invocations are given up at once.
+	giveUpBatch = 5000
+	// reliefRows is at most how many invocations leave a head that fills at a time. On
+	// two cores 10 000 are taken 15 % slower, in longer waits, and 32 768 6 %: a cut has
+	// costs of its own, and those who wait for room wait for all of it.
+	reliefRows = 20_000
+)
+
+// cutLoop cuts every cut interval, and when the head asks to hurry.
+func (db *DB) cutLoop(ctx context.Context) {
+	tick := time.NewTicker(db.opts.CutInterval)
+	defer tick.Stop()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-db.pressure:
+		}
+		progress := db.cutRound(ctx)
+		db.room.wake()
+		if progress {
+			continue
+		}
+		pause.Reset(pressurePause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
+		}
+	}
+}
+
+// cutRound cuts what is settled; the fuller the head, the more. It reports
+// whether anything left the head.
+func (db *DB) cutRound(ctx context.Context) (progress bool) {
+	cut := func(all bool) error {
+		res, err := db.compact.Cut(ctx, db.cuttable(), all, true)
+		progress = progress || res.Rows > 0
+		return err
+	}
+	// Each step is tried whatever became of the others: one damaged file must
+	// not keep the rest in memory, nor the log from being trimmed.
+	errs := []error{db.settleGaps(), db.giveUpParked(ctx), cut(false)}
+	left := 0
+	if db.fullness() > 0.5 {
+		var err error
+		left, err = db.relieve(ctx)
+		progress = progress || left > 0
+		errs = append(errs, err)
+	}
+	if db.walFull() || left == 0 && db.fullness() > 0.75 {
+		errs = append(errs, cut(true))
+	}
+	err := errors.Join(append(errs, db.tighten(ctx))...)
+	if ctx.Err() == nil {
+		db.tried(opCut, err)
+	}
+	if ctx.Err() == nil && db.fails(opMoves) {
+		db.tried(opMoves, db.finishMoves(ctx))
+	}
+	return errors.Join(err, db.maybeCheckpoint()) == nil && progress
+}
+
+// countParked counts what was parked when the program began, for summaries. What
+// cannot be read they will report.
+func (db *DB) countParked(ctx context.Context) { _ = db.compact.Parked().Count(ctx) }
+
+// fullness is how far the head is towards its nearer cap, 0 to 1.
+func (db *DB) fullness() float64 {
+	records, bytes := db.head.Size()
+	return max(float64(records)/float64(db.opts.HeadMaxRecords), float64(bytes)/float64(db.opts.HeadMaxBytes))
+}
+
+// relief is how many invocations leave this head at a time when it fills.
+func (db *DB) relief() int { return int(max(1, min(db.opts.HeadMaxRecords/8, reliefRows))) }
+
+// relieve cuts a part of a head that is half full, the oldest first, settled or not.
+// The cutter then works while the head fills, and those who wait for room wait for a
+// part: with all of it in one go, from three quarters on, the two waited for each other
+// (69 000/s, p99 890 ms; now 88 000/s and 104 ms). What is open is parked when the
+// rest is cut.
+func (db *DB) relieve(ctx context.Context) (left int, err error) {
+	left, err = db.compact.CutOldest(ctx, db.cuttable(), db.relief())
+	if left > 0 || err != nil {
+		return left, err
+	}
+	return db.park(ctx, true)
+}
+
+// park parks idle open invocations until the head is half full, and returns
+// how many.
+func (db *DB) park(ctx context.Context, logged bool) (parked int, err error) {
+	for db.fullness() > 0.5 && ctx.Err() == nil {
+		n, err := db.compact.Park(ctx, db.cuttable(), db.relief(), logged)
+		parked += n
+		db.metrics.parked.Add(float64(n))
+		if err != nil || n == 0 {
+			return parked, err
+		}
+	}
+	return parked, nil
+}
+
+// giveUpParked brings back parked invocations whose last event is older than
+// the open timeout; the cut then gives them up.
+func (db *DB) giveUpParked(ctx context.Context) error {
+	parked := db.compact.Parked()
+	if parked.Rows() == 0 || db.fullness() > 0.75 {
+		return nil
+	}
+	old, err := parked.Older(ctx, db.now()-db.opts.OpenTimeout.Microseconds(), giveUpBatch)
+	if err != nil {
+		return err
+	}
+	// What was brought back before waits in the head to be cut. Appended again it
+	// would have to settle again, and would never be.
+	old = slices.DeleteFunc(old, func(v task.Invocation) bool { return db.head.Get(v.TaskID) != nil })
+	if len(old) == 0 {
+		return nil
+	}
+	_, err = db.bringBack(ctx, old) // this is the cutter, which nobody makes room for
+	return err
+}
+
+// bringBack puts stored invocations into the head, to be cut again: the first n
+// of them, as many as fit.
+func (db *DB) bringBack(ctx context.Context, old []task.Invocation) (n int, err error) {
+	invs := make([]*task.Invocation, len(old))
+	for i := range old {
+		invs[i] = &old[i]
+	}
+	records := head.Encode(invs)
+	defer records.GiveBack()
+	passed := db.appendGate.pass()
+	bases, gen, err := db.resolve(ctx, invs)
+	if err != nil {
+		passed()
+		return 0, err
+	}
+	a := db.head.Append(invs, records, bases, gen, false)
+	passed()
+	if a.N == 0 {
+		return 0, nil
+	}
+	return a.N, db.head.Wait(a.Ticket)
+}
+
+// finishMoves brings back what is in two days: the directory is a copy that was
+// made in the middle of a cut, and the log that was copied before does not know
+// of it. In any other directory it does, and the head has it already.
+func (db *DB) finishMoves(ctx context.Context) error {
+	view := db.catalog.View()
+	rows, err := view.LeftBehind(ctx)
+	if err == nil {
+		_, err = view.Passing(nil) // what could not be read for the moment may be in two days, too
+	}
+	view.Release()
+	if err != nil {
+		return err
+	}
+	rows = slices.DeleteFunc(rows, func(v task.Invocation) bool { return db.head.Get(v.TaskID) != nil })
+	for full := false; len(rows) > 0; {
+		n, err := db.bringBack(ctx, rows[:min(len(rows), giveUpBatch)])
+		if err != nil {
+			return err
+		}
+		if n == 0 && full {
+			return errors.New("there is no room in the head: raise --head.max-records or --head.max-bytes")
+		}
+		rows, full = rows[n:], n == 0
+		if full {
+			if _, err := db.compact.Cut(ctx, db.cuttable(), true, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
