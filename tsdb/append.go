@@ -121,7 +121,11 @@ func (db *DB) Append(ctx context.Context, recs []Record) (Appended, error) {
 	if err != nil || len(invs) == 0 {
 		return out, db.late(ctx, err, len(recs))
 	}
+	turn := db.courtesy.Turn()
+	defer turn.Rest()
+	turn.Take()
 	records := head.Encode(invs)
+	turn.Rest()
 	defer records.GiveBack()
 	out, err = db.take(ctx, invs, records, out)
 	return out, db.late(ctx, err, records.Len())
@@ -254,11 +258,15 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records *head.
 	var last head.Applied
 	whole := invs
 	defer db.appendGate.pass()()
+	turn := db.courtesy.Turn()
+	turn.Take()
+	defer turn.Rest()
 	bases, gen, err := db.resolve(ctx, invs)
 	if err != nil {
 		return err
 	}
 	for len(invs) > 0 {
+		turn.Take()
 		a := db.head.Append(invs, records, bases, gen, promised)
 		if a.N > 0 {
 			last = a
@@ -270,6 +278,7 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records *head.
 		case a.Full:
 			var dropped []string
 			var full bool
+			turn.Rest()
 			dropped, full, err = db.makeRoom(ctx)
 			out.Dropped += countIn(dropped, whole[:len(whole)-len(invs)])
 			if full { // everything is being cut, and the disk stands still
@@ -286,6 +295,7 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records *head.
 	if records, bytes := db.head.Size(); records >= db.opts.HeadMaxRecords/2 || bytes >= db.opts.HeadMaxBytes/2 || db.walFull() {
 		db.hurry()
 	}
+	turn.Rest()
 	if err := db.waitLog(ctx, last.Ticket, len(whole)); err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ type DB struct {
 	large    chan struct{} // holds one for the sum that is large: see DB.sum
 	// appendGate is passed while ids become known to the head.
 	appendGate gate
+	courtesy   *Courtesy
 	// legacyErrors are the files that could not be attached; set by Open.
 	legacyErrors map[string]error
 	metrics      *metrics
@@ -88,7 +89,7 @@ func Open(o Options) (db *DB, err error) {
 			o.WALMaxBytes = min(o.WALMaxBytes, o.RetentionSize/8)
 		}
 	}
-	db = &DB{opts: o, logger: log.With(o.Logger, "component", "tsdb"), pressure: make(chan struct{}, 1), large: make(chan struct{}, 1)}
+	db = &DB{courtesy: NewCourtesy(o.cores()), opts: o, logger: log.With(o.Logger, "component", "tsdb"), pressure: make(chan struct{}, 1), large: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.release())

@@ -23,6 +23,7 @@ type Options struct {
 
 	HeadMaxRecords int64 // hard cap
 	HeadMaxBytes   int64 // hard cap, decoded bodies in flight included
+	Cores          int   // that Append leaves one of to questions; 0 is GOMAXPROCS
 	FilterBytes    int64 // resident part of the id filters of all days
 	OnOverflow     OverflowPolicy
 	CutInterval    time.Duration

@@ -48,7 +48,7 @@ func OpenReadOnly(o Options) (*DB, error) {
 }
 
 func openReadOnly(o Options) (db *DB, err error) {
-	db = &DB{opts: o, logger: log.With(o.Logger, "component", "tsdb"), readOnly: true, large: make(chan struct{}, 1)}
+	db = &DB{courtesy: NewCourtesy(o.cores()), opts: o, logger: log.With(o.Logger, "component", "tsdb"), readOnly: true, large: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.release())

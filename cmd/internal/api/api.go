@@ -19,6 +19,7 @@ import (
 type Store interface {
 	Append(ctx context.Context, recs []tsdb.Record) (tsdb.Appended, error)
 	Reserve(bytes int64, patience time.Duration) (release func(), err error)
+	Courtesy() *tsdb.Courtesy
 	Refuse() error // notes a request that waited in vain, and says so
 	Get(ctx context.Context, id string) (task.Invocation, error)
 	Select(ctx context.Context, q tsdb.Query) (tsdb.Page, error)

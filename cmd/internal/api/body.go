@@ -11,6 +11,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"daybook/tsdb"
 )
 
 // wholeBody is how many times Config.Stall, the limit of one piece, all of a
@@ -122,6 +124,7 @@ func (a *API) bodyError(err error) error {
 // stallReader gives each piece of the body a deadline, and ends with the
 // request's context.
 type stallReader struct {
+	turn    *tsdb.Turn // rests while a Read waits; nil has none
 	ctx     context.Context
 	r       io.Reader
 	control *http.ResponseController
@@ -137,6 +140,10 @@ func (s *stallReader) Read(p []byte) (int, error) {
 	_ = s.control.SetReadDeadline(deadline) // not every writer has deadlines (tests); the server's do
 	if err := s.ctx.Err(); err != nil {     // after the deadline was set: see interrupt
 		return 0, err
+	}
+	if s.turn != nil {
+		s.turn.Rest()
+		defer s.turn.Take()
 	}
 	n, err := s.r.Read(p)
 	var timeout net.Error

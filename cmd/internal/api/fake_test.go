@@ -29,6 +29,7 @@ type fake struct {
 	patience []time.Duration // of Reserve
 	refused  atomic.Int64    // calls of Refuse
 	getErr   error
+	courtesy *tsdb.Courtesy // nil has none
 	cut      tsdb.CutResult
 	err      error // of Cut and Blocks
 	health   tsdb.Health
@@ -56,6 +57,8 @@ func (f *fake) Reserve(n int64, patience time.Duration) (func(), error) {
 	}
 	return func() {}, nil
 }
+
+func (f *fake) Courtesy() *tsdb.Courtesy { return f.courtesy }
 
 func (f *fake) Refuse() error {
 	f.refused.Add(1)

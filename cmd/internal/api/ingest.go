@@ -53,9 +53,14 @@ func (a *API) ingest(w http.ResponseWriter, r *http.Request, arrays bool, space 
 	if err != nil {
 		return err
 	}
-	in := intake{api: a, ctx: r.Context(), parse: parse, space: space, memory: loans{store: a.Store, patience: tsdb.OverflowWait, whole: a.WholeRequests}}
+	turn := a.Store.Courtesy().Turn()
+	b.stall.turn = &turn
+	in := intake{api: a, ctx: r.Context(), parse: parse, space: space, turn: &turn, memory: loans{store: a.Store, turn: &turn, patience: tsdb.OverflowWait, whole: a.WholeRequests}}
 	defer func() { in.memory.giveBack(in.memory.borrowed) }()
+	defer turn.Rest() // also after a panic
+	turn.Take()
 	err = in.read(b, arrays)
+	turn.Rest()
 	b.close(err == nil)
 	if err == nil {
 		err = in.store()

@@ -32,6 +32,7 @@ type intake struct {
 	unread int // lines that did not become a record
 	res    result
 	memory loans
+	turn   *tsdb.Turn // taken while lines become records
 }
 
 // read turns the body's lines into records. Its error ends the request.
@@ -131,9 +132,11 @@ func (in *intake) borrowFor(n int) error {
 	}
 	newest := in.recs[n]
 	in.drop(n)
+	in.turn.Rest()
 	if err := in.store(); err != nil {
 		return err
 	}
+	in.turn.Take()
 	in.recs = append(in.recs, newest)
 	return in.memory.borrow(bytes)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"daybook/tsdb"
 )
 
 // Memory is borrowed in steps between these two, so that a short request does
@@ -16,6 +18,7 @@ var errMemory = errors.New("memory for the request")
 // loans is the memory that one request has borrowed from the store's budget.
 type loans struct {
 	store    Store
+	turn     *tsdb.Turn // rests while the store lets it wait
 	held     []loan
 	borrowed int64
 	spare    int64 // borrowed and not used yet
@@ -37,7 +40,9 @@ func (l *loans) borrow(bytes int64) error {
 	}
 	step := max(bytes-l.spare, min(max(l.borrowed, minBorrow), maxBorrow))
 	began := time.Now()
+	l.turn.Rest()
 	giveBack, err := l.store.Reserve(step, l.patience)
+	l.turn.Take()
 	if l.whole {
 		l.patience = max(l.patience-time.Since(began), 0)
 	}

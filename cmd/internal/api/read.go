@@ -42,7 +42,10 @@ func (a *API) query(r *http.Request, run func(ctx context.Context) error) error 
 	done := make(chan error, 1)
 	go func() {
 		defer func() { <-a.queries }()
-		done <- guard(ctx, run)
+		answered := a.Store.Courtesy().Ask()
+		err := guard(ctx, run)
+		answered()
+		done <- err
 	}()
 	select {
 	case err := <-done:

@@ -41,7 +41,7 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	if err := blocks.UseTempDir(filepath.Join(c.Storage.Dir, "tmp")); err != nil {
 		return err
 	}
-	c.Storage.Logger = logger
+	c.Storage.Logger, c.Storage.Cores = logger, processors()
 	metrics := newRegistry(c.Build)
 	c.Storage.Metrics = metrics
 	open := tsdb.Open
