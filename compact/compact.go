@@ -97,7 +97,7 @@ type Options struct {
 	LastSeen time.Time // when the clock was last seen by a daemon here; zero if never
 	// Busy reports whether requests are under way; seals then take their time. nil: never.
 	Busy func() bool
-	// Pressed reports whether the head needs room: cuts then do not spare readers (HoldMoves). nil: never.
+	// Pressed reports whether all that can be has to leave the head: cuts then do not spare readers (HoldMoves). nil: never.
 	Pressed func() bool
 }
 

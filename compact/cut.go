@@ -36,7 +36,7 @@ func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResul
 	}
 	for ctx.Err() == nil {
 		rows := h.Ready(all, cutRows)
-		n, days, err := c.cutRows(ctx, h, rows, all, logged)
+		n, days, err := c.cutRows(ctx, h, rows, all || !logged || c.opts.Pressed(), logged)
 		res.Rows += n
 		for _, d := range days {
 			if !slices.Contains(res.Days, d) {
@@ -54,21 +54,22 @@ func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResul
 	return res, errors.Join(gaps, ctx.Err())
 }
 
-// CutOldest writes the longest untouched of what is ready into their days, settled or not,
-// at most limit, and returns how many. What waits for a day that is being sealed
-// stands before the rest.
+// CutOldest writes the longest untouched of what is ready into their days, settled or
+// not, at most limit, and returns how many. What waits for a day that is being sealed,
+// or for readers (HoldMoves), stands before the rest.
 func (c *Compactor) CutOldest(ctx context.Context, h Head, limit int) (int, error) {
 	c.act.Lock()
 	defer c.act.Unlock()
-	n, _, err := c.cutRows(ctx, h, h.Ready(true, limit), true, true)
+	n, _, err := c.cutRows(ctx, h, h.Ready(true, limit), false, true)
 	return int(n), err
 }
 
-// cutRows cuts one batch, day by day, and returns how many rows left the head.
-func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, all, logged bool) (int64, []task.Day, error) {
+// cutRows cuts one batch, day by day, and returns how many rows left the head. Those
+// that move wait for readers unless regardless is set.
+func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, regardless, logged bool) (int64, []task.Day, error) {
 	waiting := 0
 	if slices.ContainsFunc(rows, Row.moves) {
-		if c.moves.begin(all || !logged || c.opts.Pressed()) {
+		if c.moves.begin(regardless) {
 			defer c.moves.end()
 		} else {
 			rows = slices.DeleteFunc(slices.Clone(rows), Row.moves)

@@ -59,7 +59,7 @@ const maxRefused = time.Minute
 // HoldMoves waits for the cut under way, if it moves rows, and makes the next
 // ones leave in the head what they would have to move, until release is called:
 // who reads meanwhile meets every row, and once. Rows that are in no file yet are
-// cut as ever. A cut of everything, one of a head that fills, and one that has been
+// cut as ever. A cut of everything, one for a log that is full, and one that has been
 // refused for maxRefused does not heed readers: it counts a move (see blocks.Catalog.Moves). When ctx ends rows are
 // released, too, as a disk may keep the reader for ever.
 func (c *Compactor) HoldMoves(ctx context.Context) (release func(), err error) {

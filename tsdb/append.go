@@ -266,7 +266,6 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records *head.
 		return err
 	}
 	for len(invs) > 0 {
-		turn.Take()
 		a := db.head.Append(invs, records, bases, gen, promised)
 		if a.N > 0 {
 			last = a
@@ -280,6 +279,7 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records *head.
 			var full bool
 			turn.Rest()
 			dropped, full, err = db.makeRoom(ctx)
+			turn.Take()
 			out.Dropped += countIn(dropped, whole[:len(whole)-len(invs)])
 			if full { // everything is being cut, and the disk stands still
 				out.Dropped += len(invs)
@@ -412,6 +412,10 @@ func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.B
 func (db *DB) promise(ctx context.Context, invs []*task.Invocation) (giveBack func(), err error) {
 	if int64(len(invs)) > db.opts.HeadMaxRecords {
 		return nil, fmt.Errorf("%w: it has %d records, and --head.max-records is %d", ErrTooLarge, len(invs), db.opts.HeadMaxRecords)
+	}
+	if len(invs) > db.relief() { // parts would go to smaller ones
+		db.wanted.Add(1)
+		defer db.wanted.Add(-1)
 	}
 	ok, err := db.waitFor(ctx, func() (ok bool) {
 		giveBack, ok = db.head.Promise(invs)

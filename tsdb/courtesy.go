@@ -6,9 +6,12 @@ import (
 	"time"
 )
 
-// courtesyWait bounds a wait for a turn: nothing that is taken in fails for the
-// sake of a question.
-const courtesyWait = 100 * time.Millisecond
+// courtesyWait bounds one wait for a turn, courtesyWaits all of one Turn's: nothing
+// that is taken in fails for the sake of a question.
+const (
+	courtesyWait  = 100 * time.Millisecond
+	courtesyWaits = time.Second
+)
 
 // Courtesy leaves a core to questions. While one is being answered, what decodes
 // and stores invocations does so in turns, one fewer than there are cores. On two
@@ -17,7 +20,7 @@ const courtesyWait = 100 * time.Millisecond
 type Courtesy struct {
 	asked    atomic.Int64
 	turns    chan struct{}
-	patience time.Duration
+	patience time.Duration // of one wait
 }
 
 // NewCourtesy is for so many cores.
@@ -39,15 +42,16 @@ func (c *Courtesy) Ask() (answered func()) {
 
 // Turn is one goroutine's part in it. The zero value asks for none.
 type Turn struct {
-	c    *Courtesy
-	held bool
+	c      *Courtesy
+	held   bool
+	waited time.Duration // so far
 }
 
 // Turn returns one that is not taken.
 func (c *Courtesy) Turn() Turn { return Turn{c: c} }
 
 // Take waits for its turn if a question is being answered, not for long. Whoever
-// takes one must not wait for anything but a processor before Rest.
+// takes one had better not wait for anything but a processor before Rest.
 func (t *Turn) Take() {
 	if t.c == nil || t.held || t.c.asked.Load() == 0 {
 		return
@@ -58,6 +62,11 @@ func (t *Turn) Take() {
 		return
 	default:
 	}
+	if t.waited >= courtesyWaits {
+		return
+	}
+	began := time.Now()
+	defer func() { t.waited += time.Since(began) }()
 	end := time.NewTimer(t.c.patience)
 	defer end.Stop()
 	select {
@@ -68,7 +77,12 @@ func (t *Turn) Take() {
 }
 
 // Taken is how many turns are taken.
-func (c *Courtesy) Taken() int { return len(c.turns) }
+func (c *Courtesy) Taken() int {
+	if c == nil {
+		return 0
+	}
+	return len(c.turns)
+}
 
 // Held reports whether others may have to wait.
 func (t *Turn) Held() bool { return t.held }

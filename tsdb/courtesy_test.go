@@ -66,12 +66,26 @@ func TestCourtesy(t *testing.T) {
 			t.Errorf("%d cores: %d turns", cores, n)
 		}
 	}
+	defer c.Ask()()
+	takeAll()
+	c.patience = time.Hour
+	spent := c.Turn()
+	spent.waited = courtesyWaits
+	if spent.Take(); spent.Held() {
+		t.Error("there is a third turn")
+	}
+	restAll()
+	if spent.Take(); !spent.Held() {
+		t.Error("a free turn is not taken")
+	}
+	spent.Rest()
+
 	var none *Courtesy
 	none.Ask()()
 	turn := none.Turn()
 	turn.Take()
 	turn.Rest()
-	if turn.Held() {
+	if turn.Held() || none.Taken() != 0 {
 		t.Error("a turn of nothing is held")
 	}
 }

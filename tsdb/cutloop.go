@@ -51,23 +51,22 @@ func (db *DB) cutLoop(ctx context.Context) {
 
 // cutRound cuts what is settled; the fuller the head, the more. It reports
 // whether anything left the head.
-func (db *DB) cutRound(ctx context.Context) (progress bool) {
+func (db *DB) cutRound(ctx context.Context) bool {
+	left := int64(0)
+	note := func(n int64, err error) error {
+		left += n
+		return err
+	}
 	cut := func(all bool) error {
 		res, err := db.compact.Cut(ctx, db.cuttable(), all, true)
-		progress = progress || res.Rows > 0
-		return err
+		return note(res.Rows, err)
 	}
 	// Each step is tried whatever became of the others: one damaged file must
 	// not keep the rest in memory, nor the log from being trimmed.
 	errs := []error{db.settleGaps(), db.giveUpParked(ctx), cut(false)}
-	left := 0
 	if db.fullness() > 0.5 {
-		var err error
-		left, err = db.relieve(ctx)
-		progress = progress || left > 0
-		errs = append(errs, err)
-	}
-	if db.walFull() || left == 0 && db.fullness() > 0.75 {
+		errs = append(errs, note(db.relieve(ctx)))
+	} else if db.walFull() {
 		errs = append(errs, cut(true))
 	}
 	err := errors.Join(append(errs, db.tighten(ctx))...)
@@ -77,7 +76,7 @@ func (db *DB) cutRound(ctx context.Context) (progress bool) {
 	if ctx.Err() == nil && db.fails(opMoves) {
 		db.tried(opMoves, db.finishMoves(ctx))
 	}
-	return errors.Join(err, db.maybeCheckpoint()) == nil && progress
+	return errors.Join(err, db.maybeCheckpoint()) == nil && left > 0
 }
 
 // countParked counts what was parked when the program began, for summaries. What
@@ -90,20 +89,46 @@ func (db *DB) fullness() float64 {
 	return max(float64(records)/float64(db.opts.HeadMaxRecords), float64(bytes)/float64(db.opts.HeadMaxBytes))
 }
 
-// relief is how many invocations leave this head at a time when it fills.
-func (db *DB) relief() int { return int(max(1, min(db.opts.HeadMaxRecords/8, reliefRows))) }
+// relief is how many invocations leave this head at a time when it fills: an eighth
+// of the cap on records, or a sixth of that on bytes.
+func (db *DB) relief() int {
+	records, bytes := db.head.Size()
+	least := min(db.opts.HeadMaxRecords/8, reliefRows)
+	if records > 0 {
+		least = min(least, db.opts.HeadMaxBytes/6/max(1, bytes/records))
+	}
+	return int(max(1, least))
+}
 
 // relieve cuts a part of a head that is half full, the oldest first, settled or not.
 // The cutter then works while the head fills, and those who wait for room wait for a
 // part: with all of it in one go, from three quarters on, the two waited for each other
-// (69 000/s, p99 890 ms; now 88 000/s and 104 ms). What is open is parked when the
-// rest is cut.
-func (db *DB) relieve(ctx context.Context) (left int, err error) {
-	left, err = db.compact.CutOldest(ctx, db.cuttable(), db.relief())
-	if left > 0 || err != nil {
-		return left, err
+// (69 000/s, p99 890 ms; now 88 000/s and 104 ms). Rows that move are left to readers
+// that hold them (compact.HoldMoves): the head is never less than half full then, and
+// sums did not come to an end. When the half of a part cannot be cut, or is not there,
+// what is open is parked.
+func (db *DB) relieve(ctx context.Context) (left int64, err error) {
+	part := db.relief()
+	if db.fullness() > 0.75 {
+		// Each part waits for the disk twice: on one that stutters, ten to a hundred
+		// milliseconds, larger ones take a fifth more in.
+		part *= 2
 	}
-	return db.park(ctx, true)
+	cut, err := db.compact.CutOldest(ctx, db.cuttable(), part)
+	left, errs := int64(cut), []error{err}
+	few := cut < (part+1)/2
+	// All of it: for a request that waits until all of it fits, for the log, which is
+	// trimmed then, and where the oldest wait, for a day that is being sealed or for
+	// readers.
+	if db.wanted.Load() > 0 || db.walFull() || few && db.fullness() > 0.75 {
+		res, err := db.compact.Cut(ctx, db.cuttable(), true, true)
+		left, errs = left+res.Rows, append(errs, err)
+	}
+	if few {
+		parked, err := db.park(ctx, true)
+		left, errs = left+int64(parked), append(errs, err)
+	}
+	return left, errors.Join(errs...)
 }
 
 // park parks idle open invocations until the head is half full, and returns

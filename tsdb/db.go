@@ -55,6 +55,7 @@ type DB struct {
 	rejected atomic.Int64
 	pressure chan struct{} // asks the cutter to hurry; holds one
 	dropping sync.Mutex    // held to make room by force
+	wanted   atomic.Int64  // requests that wait for more room than relief
 	room     broadcast     // tells that the cutter has made a round
 
 	failures failures
@@ -170,8 +171,9 @@ func (db *DB) busy() bool {
 	return db.appending.Load() > 0 || db.pool.Busy() || db.head.Reserved() > 0
 }
 
-// pressed reports whether the head or the log needs room.
-func (db *DB) pressed() bool { return db.fullness() > 0.5 || db.walFull() }
+// pressed reports whether what is cut is cut for the log's sake. Where the head needs
+// room, relieve sees to it.
+func (db *DB) pressed() bool { return db.walFull() }
 
 func (db *DB) lastSeen() time.Time {
 	if db.lock == nil {

@@ -75,7 +75,7 @@ func (c *serveCommand) registerHead(cmd *kingpin.CmdClause, o *tsdb.Options) {
 	cmd.Flag("head.on-overflow", "When cutting cannot keep up: drop-oldest, or reject (503 for the whole request).").
 		Default(string(tsdb.OverflowDropOldest)).EnumVar(&c.policy, string(tsdb.OverflowDropOldest), string(tsdb.OverflowReject))
 	durationFlag(cmd.Flag("head.cut-interval", "Time between cuts of what is finished; also cut when half a cap is reached."), &o.CutInterval, "10s")
-	durationFlag(cmd.Flag("head.settle", "How long a finished invocation waits for stragglers before it is cut."), &o.Settle, "2s")
+	durationFlag(cmd.Flag("head.settle", "How long a finished invocation waits for stragglers before it is cut; less in a head that is more than half full."), &o.Settle, "2s")
 	durationFlag(cmd.Flag("head.open-timeout", "How long after its last event an open invocation is given up and cut in its last state."), &o.OpenTimeout, "24h")
 }
 

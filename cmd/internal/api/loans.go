@@ -42,10 +42,10 @@ func (l *loans) borrow(bytes int64) error {
 	began := time.Now()
 	l.turn.Rest()
 	giveBack, err := l.store.Reserve(step, l.patience)
-	l.turn.Take()
 	if l.whole {
 		l.patience = max(l.patience-time.Since(began), 0)
 	}
+	l.turn.Take()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMemory, err)
 	}
