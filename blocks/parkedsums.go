@@ -15,6 +15,9 @@ const (
 	maxParkedNames = 10_000
 	// maxParkedBytes bounds the rollups of what is parked.
 	maxParkedBytes = 32 << 20
+	// parkedMinuteHours is of how many hours, the latest, minutes are counted, too: of
+	// the last hour or two a question is in minutes.
+	parkedMinuteHours = 3
 )
 
 // parkedSums counts what is parked by name, and by name and hour: a summary
@@ -41,20 +44,26 @@ type parkedSums struct {
 type parkedHour struct {
 	first, last int64 // bounds of the row times, never narrowed
 	rows        int64
-	bytes       int64
-	// names is nil if there was no room: the rows are to be read.
-	names map[string]*rollup.Rollup
+	hour        parkedCounts
+	minutes     parkedCounts // of the latest hours: those that are asked for in minutes
+}
+
+// parkedCounts are rollups of what is parked, by name and the start of their hours or
+// minutes; nil if there was no room, or they are not kept: the rows are to be read.
+type parkedCounts struct {
+	of    map[parkedPlace]*rollup.Rollup
+	bytes int64
 }
 
 type parkedPlace struct {
 	name string
-	hour int64
+	at   int64
 }
 
 // parkedDelta is what a transaction changes.
 type parkedDelta struct {
-	places map[parkedPlace]*parkedPart
-	lost   bool // a row went that cannot be understood
+	places map[parkedPlace]*parkedPart // by minutes where these are counted, else by hours
+	lost   bool                        // a row went that cannot be understood
 }
 
 type parkedPart struct {
@@ -67,12 +76,15 @@ func (s *parkedSums) covers(k task.Key) bool {
 	return !s.blind && (s.done || s.upTo != nil && k.Compare(*s.upTo) <= 0)
 }
 
-func (d *parkedDelta) at(v *task.Invocation) *parkedPart {
+func (s *parkedSums) at(d *parkedDelta, v *task.Invocation) *parkedPart {
 	if d.places == nil {
 		d.places = map[parkedPlace]*parkedPart{}
 	}
 	at := v.RowTime()
 	k := parkedPlace{v.TaskName, rollup.Hour.Start(at)}
+	if h := s.hours[k.at]; h == nil || h.minutes.of != nil { // nobody needs the others
+		k.at = rollup.Minute.Start(at)
+	}
 	x := d.places[k]
 	if x == nil {
 		k.name = strings.Clone(k.name) // not the whole row
@@ -103,20 +115,22 @@ func (s *parkedSums) apply(d *parkedDelta) {
 		}
 	}
 	for s.bytes > s.limit {
-		var most *parkedHour
+		var most *parkedCounts
 		for _, h := range s.hours {
-			if most == nil || h.bytes > most.bytes {
-				most = h
+			for _, c := range []*parkedCounts{&h.hour, &h.minutes} {
+				if most == nil || c.bytes > most.bytes {
+					most = c
+				}
 			}
 		}
 		s.letGo(most)
 	}
 }
 
-// letGo leaves an hour to its rows.
-func (s *parkedSums) letGo(h *parkedHour) {
-	s.bytes -= h.bytes
-	h.bytes, h.names = 0, nil
+// letGo leaves counts to their rows.
+func (s *parkedSums) letGo(c *parkedCounts) {
+	s.bytes -= c.bytes
+	*c = parkedCounts{}
 }
 
 // name is the one that a name is counted under.
@@ -134,31 +148,71 @@ func (s *parkedSums) add(k parkedPlace, x *parkedPart, n int64) {
 		s.other += n
 		k.name = rollup.Other
 	}
-	h := s.hours[k.hour]
+	start := rollup.Hour.Start(k.at)
+	h := s.hours[start]
 	if h == nil {
-		h = &parkedHour{first: x.first, last: x.last, names: map[string]*rollup.Rollup{}}
-		s.hours[k.hour] = h
+		h = &parkedHour{first: x.first, last: x.last, hour: parkedCounts{of: map[parkedPlace]*rollup.Rollup{}}}
+		s.hours[start] = h
+		s.keepMinutes(start)
 	}
 	h.rows += n
 	h.first, h.last = min(h.first, x.first), max(h.last, x.last)
-	if h.names == nil {
-		return
-	}
-	r := h.names[k.name]
-	if r == nil {
-		r = &rollup.Rollup{}
-		h.names[k.name] = r
-		s.grown(h, int64(len(k.name)))
-		s.grown(h, r.Bytes())
-	}
-	before := r.Bytes()
-	r.Merge(&x.in)
-	s.grown(h, r.Bytes()-before)
+	s.bytes += h.hour.add(parkedPlace{k.name, start}, &x.in) + h.minutes.add(k, &x.in)
 }
 
-func (s *parkedSums) grown(h *parkedHour, n int64) {
-	h.bytes += n
-	s.bytes += n
+// keepMinutes counts the minutes of an hour that is new if it is among the latest.
+func (s *parkedSums) keepMinutes(start int64) {
+	s.hours[start].minutes.of = map[parkedPlace]*rollup.Rollup{}
+	kept, oldest := 0, start
+	for at, h := range s.hours {
+		if h.minutes.of != nil {
+			kept, oldest = kept+1, min(oldest, at)
+		}
+	}
+	if kept > parkedMinuteHours {
+		s.letGo(&s.hours[oldest].minutes)
+	}
+}
+
+// add counts more at a place, and returns how many bytes that takes.
+func (c *parkedCounts) add(k parkedPlace, x *rollup.Rollup) (grown int64) {
+	if c.of == nil {
+		return 0
+	}
+	r := c.of[k]
+	if r == nil {
+		r = &rollup.Rollup{}
+		c.of[k] = r
+		grown = int64(len(k.name))
+	} else {
+		grown = -r.Bytes()
+	}
+	r.Merge(x)
+	grown += r.Bytes()
+	c.bytes += grown
+	return grown
+}
+
+// take counts less at a place, and returns how many bytes that gives back; ok false
+// if it cannot be, and the rows are the truth.
+func (c *parkedCounts) take(k parkedPlace, x *rollup.Rollup) (grown int64, ok bool) {
+	if c.of == nil {
+		return 0, true
+	}
+	r := c.of[k]
+	if r == nil {
+		return 0, false
+	}
+	before := r.Bytes()
+	if err := r.Subtract(x); err != nil {
+		return 0, false
+	}
+	if grown = r.Bytes() - before; r.Empty() {
+		delete(c.of, k)
+		grown = -before - int64(len(k.name))
+	}
+	c.bytes += grown
+	return grown, true
 }
 
 func (s *parkedSums) take(k parkedPlace, x *parkedPart, n int64) {
@@ -167,32 +221,25 @@ func (s *parkedSums) take(k parkedPlace, x *parkedPart, n int64) {
 	} else if s.names[k.name] -= n; s.names[k.name] == 0 {
 		delete(s.names, k.name)
 	}
-	h := s.hours[k.hour]
+	start := rollup.Hour.Start(k.at)
+	h := s.hours[start]
 	if h == nil {
 		return
 	}
 	if h.rows -= n; h.rows == 0 {
-		s.letGo(h)
-		delete(s.hours, k.hour)
+		s.letGo(&h.hour)
+		s.letGo(&h.minutes)
+		delete(s.hours, start)
 		return
 	}
-	if h.names == nil {
-		return
-	}
-	r := h.names[k.name]
-	if r == nil {
-		s.letGo(h)
-		return
-	}
-	before := r.Bytes()
-	if err := r.Subtract(&x.out); err != nil { // it cannot be; the rows are the truth
-		s.letGo(h)
-		return
-	}
-	s.grown(h, r.Bytes()-before)
-	if r.Empty() {
-		delete(h.names, k.name)
-		s.grown(h, -r.Bytes()-int64(len(k.name)))
+	for _, of := range [...]struct {
+		counts *parkedCounts
+		at     int64
+	}{{&h.hour, start}, {&h.minutes, k.at}} {
+		grown, ok := of.counts.take(parkedPlace{k.name, of.at}, &x.out)
+		if s.bytes += grown; !ok {
+			s.letGo(of.counts)
+		}
 	}
 }
 
@@ -207,13 +254,13 @@ func (s *parkedSums) leaves(d *parkedDelta, k task.Key, data driver.Value) {
 		d.lost = true
 		return
 	}
-	d.at(&v).out.Add(&v)
+	s.at(d, &v).out.Add(&v)
 }
 
 // comes notes that a row was put.
 func (s *parkedSums) comes(d *parkedDelta, v *task.Invocation) {
 	if s.covers(v.Key()) {
-		d.at(v).in.Add(v)
+		s.at(d, v).in.Add(v)
 	}
 }
 
@@ -265,7 +312,7 @@ func (p *Parked) countSome(ctx context.Context, c *conn) (done bool, err error) 
 	n, last := 0, after
 	err = eachParked(ctx, c, p.path, func(v *task.Invocation) {
 		if !p.hidden[v.TaskID] {
-			d.at(v).in.Add(v)
+			s.at(&d, v).in.Add(v)
 		}
 		last = v.Key()
 		n++
@@ -347,110 +394,4 @@ func idsOf(invs []*task.Invocation) map[string]bool {
 		ids[v.TaskID] = true
 	}
 	return ids
-}
-
-// ParkedSum asks what is parked in ranges of row time.
-type ParkedSum struct {
-	Within    []ParkedRange      // disjoint
-	Name      string             // of one task; empty asks for all
-	Minutes   bool               // hours are too coarse
-	Elsewhere []*task.Invocation // not these ids: see Open
-	Rollup    func(name string, at int64, r *rollup.Rollup)
-	Row       func(v *task.Invocation)
-}
-
-// ParkedRange is half-open, in microseconds.
-type ParkedRange struct{ From, To int64 }
-
-// Sum calls q.Rollup with what is counted by hour, and q.Row with the rest, row
-// by row: of hours of which only a part is asked for, or for which there was no
-// room. What is parked or leaves meanwhile may be seen or not.
-func (p *Parked) Sum(ctx context.Context, q ParkedSum) error {
-	rows := q.Within
-	if !p.changes && !q.Minutes {
-		err := p.counted(ctx, func(c *conn, s *parkedSums) (err error) {
-			rows, err = p.sumHours(ctx, c, s, &q)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if len(rows) == 0 {
-		return nil
-	}
-	known := idsOf(q.Elsewhere)
-	for _, r := range rows {
-		err := p.Scan(ctx, &task.Key{At: r.From - 1}, true, func(v *task.Invocation) (bool, error) {
-			at := v.RowTime()
-			if at >= r.From && at < r.To && !known[v.TaskID] && (q.Name == "" || v.TaskName == q.Name) {
-				q.Row(v)
-			}
-			return at < r.To, nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sumHours is Sum of whole hours; it returns what is left.
-func (p *Parked) sumHours(ctx context.Context, c *conn, s *parkedSums, q *ParkedSum) (left []ParkedRange, err error) {
-	if s.blind || q.Name != "" && s.other > 0 && s.names[q.Name] == 0 {
-		return q.Within, nil
-	}
-	whole := map[int64]*parkedHour{}
-	for start, h := range s.hours {
-		for _, r := range q.Within {
-			switch {
-			case h.names != nil && h.first >= r.From && h.last < r.To:
-				whole[start] = h
-			case h.first < r.To && h.last >= r.From:
-				left = append(left, ParkedRange{max(r.From, h.first), min(r.To, h.last+1)})
-			}
-		}
-	}
-	gone := map[parkedPlace]*rollup.Rollup{}
-	err = p.twice(ctx, c, q.Elsewhere, func(v *task.Invocation) {
-		k := parkedPlace{s.name(v.TaskName), rollup.Hour.Start(v.RowTime())}
-		if whole[k.hour] != nil {
-			rollupAt(gone, k).Add(v)
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	rest := map[parkedPlace]*rollup.Rollup{}
-	for k, x := range gone {
-		h := whole[k.hour]
-		if h == nil {
-			continue
-		}
-		var r rollup.Rollup
-		if known := h.names[k.name]; known != nil {
-			r = known.Clone()
-		}
-		if r.Subtract(x) != nil { // see take
-			s.letGo(h)
-			left = append(left, ParkedRange{h.first, h.last + 1})
-			delete(whole, k.hour)
-			continue
-		}
-		rest[k] = &r
-	}
-	for start, h := range whole {
-		for name, r := range h.names {
-			if q.Name != "" && name != q.Name {
-				continue
-			}
-			if x := rest[parkedPlace{name, start}]; x != nil {
-				r = x
-			}
-			if !r.Empty() {
-				q.Rollup(name, start, r.ByBins())
-			}
-		}
-	}
-	return left, nil
 }

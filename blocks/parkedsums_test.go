@@ -117,11 +117,21 @@ func (m *parkedRows) check() {
 	var within []ParkedRange
 	for at, n := int64(3_600_000_000), m.r.IntN(4); n >= 0; n-- {
 		from := at + m.r.Int64N(3*3_600_000_000)
-		if m.r.IntN(2) == 0 {
-			from = max(at, rollup.Hour.Start(from)) // they are disjoint
+		if width := []rollup.Width{rollup.Hour, rollup.Minute, 0}[m.r.IntN(3)]; width != 0 {
+			from = max(at, width.Start(from)) // they are disjoint
 		}
 		at = from + m.r.Int64N(4*3_600_000_000)
+		if m.r.IntN(2) == 0 {
+			at = max(from, rollup.Minute.Start(at))
+		}
 		within = append(within, ParkedRange{from, at})
+	}
+	minutes := m.r.IntN(3) == 0
+	place := func(name string, at int64) string {
+		if minutes {
+			name = fmt.Sprint(name, "@", rollup.Minute.Start(at))
+		}
+		return name
 	}
 	open, sums := map[string]int64{}, map[string]*rollup.Rollup{}
 	for id, v := range m.rows {
@@ -135,7 +145,7 @@ func (m *parkedRows) check() {
 		open[v.TaskName]++
 		for _, r := range within {
 			if at := v.RowTime(); at >= r.From && at < r.To {
-				rollupAt(sums, v.TaskName).Add(&v)
+				rollupAt(sums, place(v.TaskName, at)).Add(&v)
 			}
 		}
 	}
@@ -156,14 +166,17 @@ func (m *parkedRows) check() {
 		m.t.Fatalf("%d and %d others, want %d: %v", known, other, total, err)
 	}
 	got := map[string]*rollup.Rollup{}
-	err = m.p.Sum(ctx, ParkedSum{Within: within, Name: only, Minutes: m.r.IntN(4) == 0, Elsewhere: elsewhere,
-		Rollup: func(name string, _ int64, r *rollup.Rollup) { rollupAt(got, name).Merge(r) },
-		Row:    func(v *task.Invocation) { rollupAt(got, v.TaskName).Add(v) }})
+	err = m.p.Sum(ctx, ParkedSum{Within: within, Name: only, Minutes: minutes, Elsewhere: elsewhere,
+		Rollup: func(name string, at int64, r *rollup.Rollup) { rollupAt(got, place(name, at)).Merge(r) },
+		Row:    func(v *task.Invocation) { rollupAt(got, place(v.TaskName, v.RowTime())).Add(v) }})
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if got[rollup.Other] != nil { // of which names it is not known
-		got, sums = flat(got), flat(sums)
+	for k := range got {
+		if strings.HasPrefix(k, rollup.Other) { // of which names it is not known
+			got, sums = flat(got), flat(sums)
+			break
+		}
 	}
 	for name, want := range sums {
 		if got[name] == nil || !got[name].ByBins().Equal(want.ByBins()) {
@@ -234,6 +247,51 @@ func TestParkedSums(t *testing.T) {
 	}
 }
 
+// No row is read for what is asked in whole minutes of the latest hours, and for
+// whole hours of all.
+func TestParkedSumsReadNoRows(t *testing.T) {
+	t.Parallel()
+	p, err := CreateParked(liveDir(t), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &parkedRows{t: t, r: rand.New(rand.NewPCG(3, 4)), p: p, rows: map[string]task.Invocation{}}
+	for range 20 {
+		m.put(nil)
+		m.remove()
+	}
+	const hour, minute = 3_600_000_000, 60_000_000
+	m.all()          // counts
+	some := int64(0) // neither the first nor the last of its hour
+	for _, v := range m.rows {
+		if h := p.sums.hours[5*hour]; h.first < v.RowTime() && v.RowTime() < h.last {
+			some = v.RowTime()
+		}
+	}
+	for _, q := range []struct {
+		from, to int64
+		minutes  bool
+		rows     bool
+	}{
+		{hour, 7 * hour, false, false},
+		{2 * hour, 3 * hour, false, false},
+		{4 * hour, 7 * hour, true, false},
+		{4*hour + 7*minute, 6*hour - 3*minute, false, false},
+		{5*hour + 7*minute, 5*hour + 50*minute, true, false},
+		{some, some + 1, true, true},     // a part of a minute
+		{3 * hour, 4 * hour, true, true}, // minutes of long ago
+		{3 * hour, 3*hour + 30*minute, false, true},
+	} {
+		rows := 0
+		err := p.Sum(context.Background(), ParkedSum{Within: []ParkedRange{{q.from, q.to}}, Minutes: q.minutes,
+			Rollup: func(string, int64, *rollup.Rollup) {}, Row: func(*task.Invocation) { rows++ }})
+		if err != nil || rows > 0 != q.rows {
+			t.Errorf("%+v: %d rows were read, %v", q, rows, err)
+		}
+	}
+	closeAll(t, p)
+}
+
 // While it is being counted it changes: what is behind the place is counted when
 // it is reached, what is before it at once.
 func TestParkedSumsWhileCounting(t *testing.T) {
@@ -254,7 +312,7 @@ func TestParkedSumsWhileCounting(t *testing.T) {
 			var d parkedDelta
 			for i := range all {
 				if all[i].Key().Compare(upTo) <= 0 {
-					d.at(&all[i]).in.Add(&all[i])
+					m.p.sums.at(&d, &all[i]).in.Add(&all[i])
 				}
 			}
 			m.p.sums.apply(&d)

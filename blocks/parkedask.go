@@ -1,0 +1,150 @@
+package blocks
+
+import (
+	"context"
+
+	"daybook/tsdb/rollup"
+	"daybook/tsdb/task"
+)
+
+// ParkedSum asks what is parked in ranges of row time.
+type ParkedSum struct {
+	Within    []ParkedRange      // disjoint
+	Name      string             // of one task; empty asks for all
+	Minutes   bool               // hours are too coarse
+	Elsewhere []*task.Invocation // not these ids: see Open
+	Rollup    func(name string, at int64, r *rollup.Rollup)
+	Row       func(v *task.Invocation)
+}
+
+// ParkedRange is half-open, in microseconds.
+type ParkedRange struct{ From, To int64 }
+
+// Sum calls q.Rollup with what is counted by hour or minute, and q.Row with the rest, row
+// by row: of minutes of which only a part is asked for, of older hours of which only a
+// part is, and where there was no room. What is parked or leaves meanwhile may be seen or not.
+func (p *Parked) Sum(ctx context.Context, q ParkedSum) error {
+	rows := q.Within
+	if !p.changes {
+		err := p.counted(ctx, func(c *conn, s *parkedSums) (err error) {
+			rows, err = p.sumCounts(ctx, c, s, &q)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	known := idsOf(q.Elsewhere)
+	for _, r := range rows {
+		err := p.Scan(ctx, &task.Key{At: r.From - 1}, true, func(v *task.Invocation) (bool, error) {
+			at := v.RowTime()
+			if at >= r.From && at < r.To && !known[v.TaskID] && (q.Name == "" || v.TaskName == q.Name) {
+				q.Row(v)
+			}
+			return at < r.To, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pick is a part of a question that counts answer.
+type pick struct {
+	from, to int64
+	width    rollup.Width
+	counts   *parkedCounts
+}
+
+// picks finds what is counted of ranges, and what is left of them.
+func (s *parkedSums) picks(q *ParkedSum) (picked []pick, left []ParkedRange) {
+	for start, h := range s.hours {
+		for _, r := range q.Within {
+			r = ParkedRange{max(r.From, h.first), min(r.To, h.last+1)}
+			if r.From >= r.To {
+				continue
+			}
+			if !q.Minutes && h.hour.of != nil && r.From == h.first && r.To == h.last+1 {
+				picked = append(picked, pick{start, start + rollup.Hour.Micros(), rollup.Hour, &h.hour})
+				continue
+			}
+			// A minute is whole also if all of its rows are asked for.
+			from, to := rollup.Minute.Start(r.From), rollup.Minute.Start(r.To-1)+rollup.Minute.Micros()
+			if r.From != from && r.From != h.first {
+				from += rollup.Minute.Micros()
+			}
+			if r.To != to && r.To != h.last+1 {
+				to -= rollup.Minute.Micros()
+			}
+			if h.minutes.of == nil || from >= to {
+				left = append(left, r)
+				continue
+			}
+			picked = append(picked, pick{from, to, rollup.Minute, &h.minutes})
+			if r.From < from {
+				left = append(left, ParkedRange{r.From, from})
+			}
+			if to < r.To {
+				left = append(left, ParkedRange{to, r.To})
+			}
+		}
+	}
+	return picked, left
+}
+
+// sumCounts is Sum of what is counted; it returns what is left.
+func (p *Parked) sumCounts(ctx context.Context, c *conn, s *parkedSums, q *ParkedSum) (left []ParkedRange, err error) {
+	if s.blind || q.Name != "" && s.other > 0 && s.names[q.Name] == 0 {
+		return q.Within, nil
+	}
+	picked, left := s.picks(q)
+	type place struct {
+		of *parkedCounts
+		parkedPlace
+	}
+	gone, rest := map[place]*rollup.Rollup{}, map[place]*rollup.Rollup{}
+	err = p.twice(ctx, c, q.Elsewhere, func(v *task.Invocation) {
+		at := v.RowTime()
+		for _, x := range picked {
+			if at >= x.from && at < x.to {
+				rollupAt(gone, place{x.counts, parkedPlace{s.name(v.TaskName), x.width.Start(at)}}).Add(v)
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for k, x := range gone {
+		var r rollup.Rollup
+		if known := k.of.of[k.parkedPlace]; known != nil {
+			r = known.Clone()
+		}
+		if r.Subtract(x) != nil { // see take
+			s.letGo(k.of)
+			continue
+		}
+		rest[k] = &r
+	}
+	for _, x := range picked {
+		if x.counts.of == nil {
+			left = append(left, ParkedRange{x.from, x.to})
+			continue
+		}
+		for k, r := range x.counts.of {
+			if k.at < x.from || k.at >= x.to || q.Name != "" && k.name != q.Name {
+				continue
+			}
+			if less := rest[place{x.counts, k}]; less != nil {
+				r = less
+			}
+			if !r.Empty() {
+				q.Rollup(k.name, k.at, r.ByBins())
+			}
+		}
+	}
+	return left, nil
+}
