@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -162,12 +163,21 @@ func TestReplayIsExact(t *testing.T) {
 					h.CutSeen(id)
 				}
 				replay(t, h, func(id uint64, _ task.Day) bool { return s.cuts[id] }, nil)
-				for _, id := range h.Unresolved(1000) {
-					var b Base
-					if row, ok := s.rows[id]; ok {
-						b = Base{Inv: &row, Rows: []*task.Invocation{&row}}
+				for below := math.MaxInt; ; {
+					var ids []string
+					if ids, below = h.Unresolved(3, below); len(ids) == 0 {
+						break
 					}
-					h.Resolve(id, b, b.Inv != nil)
+					for _, id := range ids {
+						var b Base
+						if row, ok := s.rows[id]; ok {
+							b = Base{Inv: &row, Rows: []*task.Invocation{&row}}
+						}
+						h.Resolve(id, b, b.Inv != nil)
+					}
+				}
+				if left, _ := h.Unresolved(1000, math.MaxInt); len(left) > 0 {
+					t.Fatalf("still unresolved: %v", left)
 				}
 			}
 			for id, w := range want {

@@ -116,20 +116,19 @@ func (h *Head) forget(ids []string) {
 	}
 }
 
-// Unresolved returns up to limit ids of which is not known whether a row is stored.
-func (h *Head) Unresolved(limit int) []string {
+// Unresolved returns up to limit ids of which is not known whether a row is stored,
+// and where to go on, below that place: what Resolve removes makes room for entries
+// from above it only.
+func (h *Head) Unresolved(limit, below int) (ids []string, next int) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	var ids []string
-	for _, e := range h.slots {
-		if len(ids) == limit {
-			break
-		}
-		if e.unresolved {
+	next = min(below, len(h.slots))
+	for ; next > 0 && len(ids) < limit; next-- {
+		if e := h.slots[next-1]; e.unresolved {
 			ids = append(ids, e.inv.TaskID)
 		}
 	}
-	return ids
+	return ids, next
 }
 
 // Resolve gives an unresolved entry its base. covered says that the one stored

@@ -24,6 +24,7 @@ const (
 
 // cutLoop cuts every cut interval, and when the head asks to hurry.
 func (db *DB) cutLoop(ctx context.Context) {
+	db.trimReplayed()
 	tick := time.NewTicker(db.opts.CutInterval)
 	defer tick.Stop()
 	pause := time.NewTimer(0)

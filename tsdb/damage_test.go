@@ -256,6 +256,7 @@ func (x *inspection) daemon(t *testing.T) {
 		t.Fatalf("it does not replay: %v", err)
 	}
 	db.ready.Store(true)
+	db.trimReplayed()
 	x.compare(t, "as daemon", ask(t, db, x.p.truth))
 	mustAppend(t, db, finished("new", noon))
 	cut := db.head.Snapshot()

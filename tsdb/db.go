@@ -55,6 +55,7 @@ type DB struct {
 	rejected atomic.Int64
 	pressure chan struct{} // asks the cutter to hurry; holds one
 	dropping sync.Mutex    // held to make room by force
+	replayed bool          // a log that was not empty
 	wanted   atomic.Int64  // requests that wait for more room than relief
 	room     broadcast     // tells that the cutter has made a round
 

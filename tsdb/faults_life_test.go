@@ -101,6 +101,7 @@ func (l *life) open() bool {
 		return false
 	}
 	db.ready.Store(true)
+	db.trimReplayed()
 	l.db = db
 	return true
 }

@@ -51,6 +51,7 @@ func start(t testing.TB, o Options) *DB {
 		t.Fatal(err)
 	}
 	db.ready.Store(true)
+	db.trimReplayed()
 	return db
 }
 

@@ -29,7 +29,7 @@ func TestFailEveryMoveThatIsFinished(t *testing.T) {
 			copyTree(t, dest, o.Dir)
 			var bad, met atomic.Bool
 			defer fault.Set(func(op, path string) error {
-				if op == "point" && path == "replay.trimmed" { // what comes next is to finish it
+				if op == "point" && path == "replay.prepared" { // what comes next is to finish it
 					bad.Store(true)
 				}
 				if bad.Load() && fails(op, path) {
