@@ -55,13 +55,14 @@ func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResul
 }
 
 // CutOldest writes the longest untouched of what is ready into their days, settled or
-// not, at most limit, and returns how many. What waits for a day that is being sealed,
-// or for readers (HoldMoves), stands before the rest.
-func (c *Compactor) CutOldest(ctx context.Context, h Head, limit int) (int, error) {
+// not, at most limit, and returns how many, and how many of these were ready. What waits
+// for a day that is being sealed, or for readers (HoldMoves), stands before the rest.
+func (c *Compactor) CutOldest(ctx context.Context, h Head, limit int) (cut, ready int, err error) {
 	c.act.Lock()
 	defer c.act.Unlock()
-	n, _, err := c.cutRows(ctx, h, h.Ready(true, limit), false, true)
-	return int(n), err
+	rows := h.Ready(true, limit)
+	n, _, err := c.cutRows(ctx, h, rows, false, true)
+	return int(n), len(rows), err
 }
 
 // cutRows cuts one batch, day by day, and returns how many rows left the head. Those

@@ -413,7 +413,11 @@ func (db *DB) promise(ctx context.Context, invs []*task.Invocation) (giveBack fu
 	if int64(len(invs)) > db.opts.HeadMaxRecords {
 		return nil, fmt.Errorf("%w: it has %d records, and --head.max-records is %d", ErrTooLarge, len(invs), db.opts.HeadMaxRecords)
 	}
-	if len(invs) > db.relief() { // parts would go to smaller ones
+	bytes := int64(0)
+	for _, v := range invs {
+		bytes += v.Size()
+	}
+	if len(invs) > db.relief() || bytes > db.opts.HeadMaxBytes/6 { // parts would go to smaller ones
 		db.wanted.Add(1)
 		defer db.wanted.Add(-1)
 	}

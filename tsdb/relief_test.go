@@ -99,32 +99,37 @@ func TestReliefParks(t *testing.T) {
 func TestReliefForLargeRequests(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	o := testOptions(t.TempDir(), &testClock{at: noon})
-	o.HeadMaxRecords, o.Settle, o.OnOverflow = 80, time.Hour, OverflowReject
-	db := start(t, o)
-	defer db.Close()
-	var recs []Record
-	for i := range 60 {
-		recs = append(recs, finished(fmt.Sprint(i), noon))
-	}
-	mustAppend(t, db, recs[:50]...)
-	done := make(chan error)
-	go func() {
-		large := make([]Record, 0, len(recs))
-		for i := range recs {
-			large = append(large, finished(fmt.Sprint("large", i), noon))
+	for what, held := range map[string]func(id string, at time.Time) Record{"finished": finished, "open": started} {
+		for _, n := range []int{30, 50} { // of 80
+			t.Run(fmt.Sprint(n, " ", what), func(t *testing.T) {
+				t.Parallel()
+				o := testOptions(t.TempDir(), &testClock{at: noon})
+				o.HeadMaxRecords, o.Settle, o.OnOverflow = 80, time.Hour, OverflowReject
+				db := start(t, o)
+				defer db.Close()
+				for i := range n {
+					mustAppend(t, db, held(fmt.Sprint(i), noon))
+				}
+				done := make(chan error)
+				go func() {
+					var large []Record
+					for i := range 60 {
+						large = append(large, finished(fmt.Sprint("large", i), noon))
+					}
+					_, err := db.Append(ctx, large)
+					done <- err
+				}()
+				until(t, "a request waits", func() bool { return db.wanted.Load() == 1 })
+				db.cutRound(ctx)
+				db.room.wake()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if n := db.wanted.Load(); n != 0 {
+					t.Errorf("%d requests still wait", n)
+				}
+			})
 		}
-		_, err := db.Append(ctx, large)
-		done <- err
-	}()
-	until(t, "a request waits", func() bool { return db.wanted.Load() == 1 })
-	db.cutRound(ctx)
-	db.room.wake()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if n := db.wanted.Load(); n != 0 {
-		t.Errorf("%d requests still wait", n)
 	}
 }
 

@@ -99,6 +99,7 @@ func (db *DB) replay(ctx context.Context) error {
 	fault.Point("replay.prepared")
 	db.saveShared()
 	db.replayed = res.Records > 0
+	db.trimmed.Store(db.wal.Bytes())
 	db.tried(opMoves, db.finishMoves(ctx))
 	records, _ := db.head.Size()
 	level.Info(db.logger).Log("msg", "replayed the log", "records", res.Records, "head_records", records, "torn_bytes", res.Log.TornBytes, "took", time.Since(began))
