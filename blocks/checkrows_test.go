@@ -1,0 +1,55 @@
+package blocks
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"daybook/tsdb/task"
+)
+
+// Ids are looked up in batches, each of them, also the last; what is not found is
+// named.
+func TestCheckLooksUpEveryID(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	l := createLive(t, liveDir(t), 1)
+	b := Batch{Cut: 1}
+	const rows = 50
+	for i := range rows {
+		e := task.Event{TaskID: fmt.Sprint("id", i), TaskName: "t", State: task.StateSuccess, At: l.Day().Start() + int64(i)}
+		v := e.Invocation()
+		b.Put = append(b.Put, Put{Inv: &v})
+	}
+	if err := l.Apply(ctx, b); err != nil {
+		t.Fatal(err)
+	}
+	path := l.Path()
+	closeAll(t, l)
+	r := &report{path: path}
+	c, err := r.written(ctx, kindLive, l.Day(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := map[uint64]int{}
+	lost := task.HashID("id7")
+	k := rowCheck{r: r, c: c, day: l.Day(), known: func(hash uint64, _ int64) (bool, error) {
+		asked[hash]++
+		return hash != lost, nil
+	}}
+	if err := k.run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range rows {
+		if n := asked[task.HashID(fmt.Sprint("id", i))]; n != 1 {
+			t.Errorf("id%d was looked up %d times", i, n)
+		}
+	}
+	if len(r.findings) != 1 || !strings.Contains(r.findings[0].Problem, `"id7"`) {
+		t.Errorf("%+v", r.findings)
+	}
+}
