@@ -87,7 +87,7 @@ func DecodeBinary(b []byte) (Invocation, error) {
 	v.Outcome.HasRuntime = r.byte() == 1
 	v.Truncated = Field(r.uvarint())
 	v.Transitions = r.transitions()
-	if r.bad || r.s != "" || v.Outcome.State > StateRequeued || CheckID(v.TaskID) != nil {
+	if r.bad || r.s != "" || v.Outcome.State > StateRequeued || v.Retries < 0 || CheckID(v.TaskID) != nil {
 		return Invocation{}, errCodec
 	}
 	v.derive()

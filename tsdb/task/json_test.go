@@ -166,6 +166,20 @@ func TestSeconds(t *testing.T) {
 	}
 }
 
+// An invocation is never in an attempt before the first: filters would not show it,
+// and summaries would count it.
+func TestDecodeBinaryRefusesNegativeRetries(t *testing.T) {
+	e := Event{TaskID: "a", TaskName: "t", State: StateStarted, At: 1}
+	v := e.Invocation()
+	if _, err := DecodeBinary(AppendBinary(nil, &v)); err != nil {
+		t.Fatal(err)
+	}
+	v.Retries = -1
+	if got, err := DecodeBinary(AppendBinary(nil, &v)); err == nil {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestDecodeBinaryNeverPanics(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	for range rounds(3000) {
