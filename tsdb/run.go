@@ -106,8 +106,8 @@ func (db *DB) replay(ctx context.Context) error {
 	return nil
 }
 
-// trimReplayed writes what was replayed as a checkpoint. Nobody waits for it: it is a
-// fifth of a start with 200 000 in the head.
+// trimReplayed writes what was replayed as a checkpoint. Nobody waits for it: it
+// is all that the head holds.
 func (db *DB) trimReplayed() {
 	if db.replayed {
 		_ = db.checkpoint() // noted, and done again by the cutter
