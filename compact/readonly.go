@@ -3,8 +3,10 @@ package compact
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-kit/log"
@@ -46,8 +48,9 @@ func OpenReadOnly(o Options) (c *Compactor, err error) {
 // openLooseDays takes a directory that holds day files itself, without days/
 // around them, as `cp -r data/days` makes it.
 func (c *Compactor) openLooseDays() error {
-	names, err := filepath.Glob(filepath.Join(c.dirs.root, "*.db"))
-	if err != nil || len(names) == 0 {
+	entries, err := os.ReadDir(c.dirs.root)
+	loose := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return filepath.Ext(e.Name()) == ".db" })
+	if err != nil || !loose {
 		return err
 	}
 	c.dirs.days = c.dirs.root

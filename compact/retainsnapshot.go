@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 
 	"github.com/go-kit/log/level"
@@ -14,14 +13,18 @@ import (
 )
 
 // snapshotsIn lists the snapshots under a directory, the oldest first: their
-// names are times. Under tmp/ are those whose deletion has failed.
-func snapshotsIn(dir string) []string {
-	found, err := filepath.Glob(filepath.Join(dir, "snapshots", "*"))
+// names are times. Under tmp/ are those whose deletion has failed. A directory that
+// cannot be listed fails where the space is measured, before anything is chosen.
+func snapshotsIn(dir string) (paths []string) {
+	dir = filepath.Join(dir, "snapshots")
+	entries, err := readDir(dir) // in the order of names
 	if err != nil {
 		return nil
 	}
-	slices.Sort(found)
-	return found
+	for _, e := range entries {
+		paths = append(paths, filepath.Join(dir, e.Name()))
+	}
+	return paths
 }
 
 // deleteSnapshot takes a snapshot away as a whole, and then deletes what is in

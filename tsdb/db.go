@@ -42,6 +42,7 @@ type DB struct {
 	courtesy   *Courtesy
 	// legacyErrors are the files that could not be attached; set by Open.
 	legacyErrors map[string]error
+	legacyNoted  []string // that a daemon has attached; set by OpenReadOnly
 	metrics      *metrics
 
 	seeCuts func() error // before a replay cuts; set by replay

@@ -88,17 +88,14 @@ func (l *legacies) pin(f *legacyFile) (done func(), ok bool) {
 // openLegacies attaches the files that the options name and those that lie
 // under legacy/ in the data directory.
 func (db *DB) openLegacies() error {
-	handed, err := filepath.Glob(filepath.Join(db.opts.Dir, "legacy", "*.db"))
-	if err != nil {
-		return err
-	}
 	own := map[string]bool{}
 	home := realPath(filepath.Join(db.opts.Dir, "legacy"))
 	paths := slices.Clone(db.opts.Legacy)
 	if db.readOnly {
-		paths = append(paths, db.attachedPaths()...)
+		db.legacyNoted = db.attachedPaths()
+		paths = append(paths, db.legacyNoted...)
 	}
-	for _, p := range handed {
+	for _, p := range db.handedPaths() {
 		// A link to a file elsewhere hands nothing over.
 		if real := realPath(p); filepath.Dir(real) == home {
 			own[real] = true
@@ -112,7 +109,7 @@ func (db *DB) openLegacies() error {
 			continue
 		}
 		attached[abs] = true
-		err = db.openLegacy(abs, own[abs])
+		err := db.openLegacy(abs, own[abs])
 		var impossible *OptionsError
 		switch {
 		case err == nil:
@@ -137,6 +134,22 @@ func (db *DB) openLegacies() error {
 	return nil
 }
 
+// handedPaths are the files that lie under legacy/ in the data directory. What it
+// holds may not be readable, as in attachedPaths.
+func (db *DB) handedPaths() (paths []string) {
+	dir := filepath.Join(db.opts.Dir, "legacy")
+	entries, err := readDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		db.legacyLeftOut(dir, err)
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".db" {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths
+}
+
 // realPath is where a path leads to; an absolute path if that is not known.
 func realPath(path string) string {
 	abs, err := filepath.Abs(path)
@@ -153,10 +166,13 @@ func realPath(path string) string {
 // that lie elsewhere, so that the tools find them.
 const attachedName = "legacy/attached"
 
+// attachedPaths are the files that a daemon has noted. Which they are may not be
+// readable: then an answer must not seem to know of all of them.
 func (db *DB) attachedPaths() []string {
-	b, err := os.ReadFile(filepath.Join(db.opts.Dir, attachedName))
-	if err != nil {
-		return nil
+	path := filepath.Join(db.opts.Dir, attachedName)
+	b, err := readFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		db.legacyLeftOut(path, fmt.Errorf("which legacy files a daemon has attached is not known: %w", err))
 	}
 	return strings.FieldsFunc(string(b), func(r rune) bool { return r == '\n' })
 }
@@ -164,7 +180,7 @@ func (db *DB) attachedPaths() []string {
 // legacyMissing reports whether a file was left out because it is not there,
 // and only a note of a daemon names it: it is the user's, who may delete it.
 func (db *DB) legacyMissing(path string, err error) bool {
-	return db.readOnly && errors.Is(err, os.ErrNotExist) && slices.Contains(db.attachedPaths(), path)
+	return db.readOnly && errors.Is(err, os.ErrNotExist) && slices.Contains(db.legacyNoted, path)
 }
 
 // noteAttached writes the file anew: its content is durable before it gets its
