@@ -165,13 +165,13 @@ func EmitAll(invs []*task.Invocation, emit func(rec []byte) error) error {
 
 var errBlock = errors.New("not a block of log records")
 
-// understood calls fn for every record in a log record, and odd with what is
-// wrong with those that cannot be understood. If there is one it returns
+// understood calls fn for every record in a log record, and odd for
+// every one that cannot be understood. If there is one it returns
 // wal.ErrNotUnderstood, in the end, so that the log keeps the file.
-func (u *unpacker) understood(b []byte, fn func(rec *record) error, odd func(error)) error {
+func (u *unpacker) understood(b []byte, fn func(rec *record) error, odd func()) error {
 	var first error
 	pass := func(err error) {
-		odd(err)
+		odd()
 		first = cmp.Or(first, err)
 	}
 	err := u.each(b, func(b []byte) error {

@@ -161,8 +161,8 @@ func TestBlockNotUnderstood(t *testing.T) {
 	if runtime.ReadMemStats(&after); after.TotalAlloc-m.TotalAlloc > 16<<20 {
 		t.Errorf("it took %d bytes of memory", after.TotalAlloc-m.TotalAlloc)
 	}
-	if err != nil || len(res.Damaged) != 8 || res.Records != 6+8 {
-		t.Fatalf("%v, %d records, %v", err, res.Records, res.Damaged)
+	if err != nil || len(res.Log.Corruptions) != 8 || res.Records != 6+8 {
+		t.Fatalf("%v, %d records, %v", err, res.Records, res.Log.Corruptions)
 	}
 	if n, _ := again.Size(); n != 6 || again.Get("before") == nil || again.Get("id4") == nil {
 		t.Fatalf("%d come back", n)

@@ -26,15 +26,8 @@ func (h *Head) Checkpoint() error {
 	})
 }
 
-// SetFloor remembers the retention floor: the first day that is kept. It only
-// rises.
-func (h *Head) SetFloor(day task.Day) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.floor = max(h.floor, day)
-}
-
-// LogFloor raises the floor and makes it durable, before anything is deleted.
+// LogFloor raises the retention floor, the first day that is kept, and makes it
+// durable, before anything is deleted.
 func (h *Head) LogFloor(day task.Day) error { return h.logState(day, never) }
 
 // LogDeleted makes durable that rows from before a day are deleted, before they

@@ -111,9 +111,6 @@ func (h *Head) SyncCut(c *Cut) error {
 	return h.log.Sync()
 }
 
-// Sync makes everything enqueued so far durable, whatever the policy.
-func (h *Head) Sync() error { return h.log.Sync() }
-
 // Outcome is how a cut ended.
 type Outcome int
 

@@ -55,8 +55,8 @@ func replay(t testing.TB, h *Head, known func(uint64, task.Day) bool, relieve fu
 		relieve = func(context.Context) error { t.Fatal("no room needed"); return nil }
 	}
 	res, err := h.Replay(context.Background(), Replaying{Known: known, Relieve: relieve})
-	if err != nil || len(res.Damaged) > 0 {
-		t.Fatal(err, res.Damaged)
+	if err != nil || len(res.Log.Corruptions) > 0 {
+		t.Fatal(err, res.Log.Corruptions)
 	}
 }
 
@@ -143,7 +143,7 @@ func TestReplayIsExact(t *testing.T) {
 				}
 				stored := r.IntN(4) > 0
 				if stored {
-					if err := h.Sync(); err != nil {
+					if err := h.log.Sync(); err != nil {
 						t.Fatal(err)
 					}
 					s.apply(cut)
@@ -275,7 +275,7 @@ func TestDroppedStaysDropped(t *testing.T) {
 	replay(t, h, none, nil)
 	add(t, h, event("x", task.StateSuccess, c.now().UnixMicro()), Base{})
 	h.DropOldest()
-	if err := h.Sync(); err != nil {
+	if err := h.log.Sync(); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.CopyFS(filepath.Join(dir, "b"), os.DirFS(filepath.Join(dir, "a"))); err != nil {
@@ -298,7 +298,7 @@ func TestReplayStaysUnderTheCaps(t *testing.T) {
 	for i := range 500 {
 		add(t, h, event(fmt.Sprint("id", i), task.StateSuccess, c.now().UnixMicro()+int64(i)), Base{})
 	}
-	if err := h.Sync(); err != nil {
+	if err := h.log.Sync(); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.CopyFS(filepath.Join(dir, "b"), os.DirFS(filepath.Join(dir, "a"))); err != nil {

@@ -19,7 +19,7 @@ func ReadLog(dir string, o Options, known func(cut uint64, day task.Day) bool) (
 	_, err := wal.Read(dir, h.reset, func(b []byte) error {
 		return u.understood(b, func(rec *record) error {
 			return h.replayRecord(context.Background(), rec, Replaying{Known: known})
-		}, func(error) {})
+		}, func() {})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the log: %w", err)
@@ -32,7 +32,7 @@ func ReadLog(dir string, o Options, known func(cut uint64, day task.Day) bool) (
 func VerifyLog(dir string) ([]wal.Finding, error) {
 	var u unpacker
 	return wal.Verify(dir, func(b []byte) error {
-		return u.understood(b, func(*record) error { return nil }, func(error) {})
+		return u.understood(b, func(*record) error { return nil }, func() {})
 	})
 }
 

@@ -25,29 +25,19 @@ type Replaying struct {
 // Replayed says what a replay found.
 type Replayed struct {
 	Log     wal.ReplayStats
-	Records int64
-	Damaged []error // records that could not be understood; their frames are among Log.Corruptions
+	Records int64 // also those that could not be understood, whose frames are among Log.Corruptions
 }
-
-// maxDamagedListed bounds what is reported of undecodable records.
-const maxDamagedListed = 100
 
 // Replay rebuilds the head from its log. Nothing else may use the head
 // meanwhile. Afterwards every entry is unresolved: see Unresolved and Resolve.
 func (h *Head) Replay(ctx context.Context, r Replaying) (Replayed, error) {
 	var out Replayed
-	damaged := func(err error) {
-		if len(out.Damaged) < maxDamagedListed {
-			out.Damaged = append(out.Damaged, fmt.Errorf("log record %d: %w", out.Records, err))
-		}
-		out.Records++
-	}
 	var u unpacker
 	stats, err := h.log.Replay(ctx, func(b []byte) error {
 		return u.understood(b, func(rec *record) error {
 			out.Records++
 			return h.replayRecord(ctx, rec, r)
-		}, damaged)
+		}, func() { out.Records++ })
 	}, r.Progress)
 	out.Log = stats
 	if err != nil {
@@ -74,9 +64,8 @@ func (h *Head) replayRecord(ctx context.Context, rec *record, r Replaying) error
 		h.mu.Unlock()
 	case kindState:
 		h.CutSeen(rec.cut - 1)
-		h.SetFloor(rec.day)
 		h.mu.Lock()
-		h.gone = max(h.gone, rec.gone)
+		h.floor, h.gone = max(h.floor, rec.day), max(h.gone, rec.gone)
 		h.mu.Unlock()
 	}
 	return nil
@@ -154,6 +143,3 @@ func (h *Head) Resolve(id string, b Base, covered bool) {
 	touched := e.touched
 	h.set(e, &m, touched)
 }
-
-// Discard forgets an entry that must not come back: its day has expired.
-func (h *Head) Discard(id string) { h.forget([]string{id}) }
