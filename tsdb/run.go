@@ -102,7 +102,8 @@ func (db *DB) replay(ctx context.Context) error {
 	db.trimmed.Store(db.wal.Bytes())
 	db.tried(opMoves, db.finishMoves(ctx))
 	records, _ := db.head.Size()
-	level.Info(db.logger).Log("msg", "replayed the log", "records", res.Records, "head_records", records, "torn_bytes", res.Log.TornBytes, "took", time.Since(began))
+	level.Info(db.logger).Log("msg", "replayed the log", "records", res.Records, "head_records", records, "torn_bytes", res.Log.TornBytes,
+		"abandoned_bytes", res.Log.AbandonedBytes, "unknown_files", len(res.Log.Unknown), "took", time.Since(began))
 	return nil
 }
 

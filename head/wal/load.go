@@ -48,7 +48,7 @@ func (l *loader) load() error {
 
 	if base != nil {
 		l.stats.Checkpoint = base.num
-		if l.stats.CheckpointRecords, err = l.checkpoint(*base, true); err != nil {
+		if _, err = l.checkpoint(*base, true); err != nil {
 			return err
 		}
 	}

@@ -4,8 +4,7 @@ import "slices"
 
 // ReplayStats says what Replay or Read found and did.
 type ReplayStats struct {
-	Checkpoint        uint64 // number of the complete checkpoint that was used; 0 if none
-	CheckpointRecords int64
+	Checkpoint uint64 // number of the complete checkpoint that was used; 0 if none
 	// SalvagedRecords came from a checkpoint that is damaged, because no older one could
 	// stand in for it. They are part of what fn was given; others may be lost.
 	SalvagedRecords int64
