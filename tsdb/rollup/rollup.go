@@ -153,6 +153,7 @@ func (r *Rollup) Equal(o *Rollup) bool {
 
 // Agrees reports whether r, a result of Subtract, may be of the invocations
 // that exact was made from: it differs at most in what Subtract cannot know.
+// Only tests ask: what verify compares it has computed afresh, and byte by byte.
 func (r *Rollup) Agrees(exact *Rollup) bool {
 	return r.Counts == exact.Counts && r.Runtime.agrees(&exact.Runtime) && r.Wait.agrees(&exact.Wait) &&
 		r.Workers.agrees(&exact.Workers) && r.Queues.agrees(&exact.Queues) && r.Exceptions.agrees(&exact.Exceptions)

@@ -8,9 +8,8 @@ import (
 // finder finds the places where a folded pattern may begin by a byte of it
 // that is rare in texts.
 type finder struct {
-	pattern string
 	ascii   bool
-	at      int // of the byte in pattern
+	at      int // of the byte in the pattern
 	low, up byte
 	// variants: the pattern has a k or an s, of which there are longer forms.
 	variants bool
@@ -21,12 +20,12 @@ type finder struct {
 const common = "etaoinsr01lducm2345fp6789ghbyvwk_"
 
 func newFinder(pattern string) finder {
-	f := finder{pattern: pattern, ascii: true, variants: strings.ContainsAny(pattern, "ks")}
+	f := finder{ascii: true, variants: strings.ContainsAny(pattern, "ks")}
 	rarest := -1
 	for i := range len(pattern) {
 		c := pattern[i]
 		if c >= utf8.RuneSelf {
-			return finder{pattern: pattern}
+			return finder{}
 		}
 		rank := strings.IndexByte(common, c)
 		if rank < 0 {
