@@ -26,7 +26,6 @@ type Worker struct {
 	Type      string // worker-online, worker-heartbeat or worker-offline
 	Hostname  string
 	At        int64 // as sent, microseconds; 0 if that was no time
-	Active    int64 // tasks running; -1 if not stated
 	Processed int64 // tasks started since the process began; -1 if not stated
 }
 
@@ -166,7 +165,7 @@ func (d *Decoder) interpretException(f *fields, ev *task.Event) {
 
 // interpretWorker never refuses: what is missing is only not known.
 func (d *Decoder) interpretWorker(f *fields, typ string, it *Item) {
-	w := &Worker{Type: typ, Hostname: d.shared(&f[keyHostname]), Active: integer(&f[keyActive], -1), Processed: integer(&f[keyProcessed], -1)}
+	w := &Worker{Type: typ, Hostname: d.shared(&f[keyHostname]), Processed: integer(&f[keyProcessed], -1)}
 	if w.Hostname == "" {
 		return
 	}

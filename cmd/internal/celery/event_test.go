@@ -109,9 +109,9 @@ func TestWorkerEvents(t *testing.T) {
 		t.Fatal(items, err)
 	}
 	for i, want := range []Worker{
-		{Type: "worker-heartbeat", Hostname: "w@h", At: 5_500_000, Active: 2, Processed: 10},
-		{Type: "worker-heartbeat", Hostname: "w@h", Active: -1, Processed: -1},
-		{Type: "worker-offline", Hostname: "w@h", At: 6_000_000, Active: -1, Processed: -1},
+		{Type: "worker-heartbeat", Hostname: "w@h", At: 5_500_000, Processed: 10},
+		{Type: "worker-heartbeat", Hostname: "w@h", Processed: -1},
+		{Type: "worker-offline", Hostname: "w@h", At: 6_000_000, Processed: -1},
 	} {
 		if it := items[i]; it.Kind != WorkerEvent || it.Err != nil || it.PID != 7 || *it.Worker != want {
 			t.Errorf("%d: %+v %+v, want %+v", i, it, it.Worker, want)

@@ -24,7 +24,6 @@ const (
 	keyException
 	keyTraceback
 	keyRequeue
-	keyActive
 	keyProcessed
 	eventKeys
 
@@ -82,8 +81,6 @@ func eventKey(name []byte) key {
 		return keyTraceback
 	case "requeue":
 		return keyRequeue
-	case "active":
-		return keyActive
 	case "processed":
 		return keyProcessed
 	}

@@ -40,14 +40,14 @@ func TestLossesInTheCaptures(t *testing.T) {
 	}
 	// As counted by hand: one task of the prefork workers has send_events=False.
 	want := map[string]string{
-		"redis-db0":      "app-worker-analytics 276-275=1 app-worker-long-running 4-4=0 posthog-worker-django-email 27-25=2 ",
-		"redis-noprefix": "app-worker-analytics 49-49=0 app-worker-long-running 0-0=0 posthog-worker-django-email 6-6=0 ",
-		"redis-race":     "app-worker-default 240-240=0 ",
+		"redis-db0":      "app-worker-analytics 1 of 276 app-worker-long-running 0 of 4 posthog-worker-django-email 2 of 27 ",
+		"redis-noprefix": "app-worker-analytics 0 of 49 app-worker-long-running 0 of 0 posthog-worker-django-email 0 of 6 ",
+		"redis-race":     "app-worker-default 0 of 240 ",
 	}
 	for name, text := range want {
 		got := ""
 		for _, g := range feeds[name].Status().Groups {
-			got += fmt.Sprintf("%s %d-%d=%d ", g.Name, g.Processed, g.Started, g.Lost)
+			got += fmt.Sprintf("%s %d of %d ", g.Name, g.Lost, g.Processed)
 		}
 		if got != text {
 			t.Errorf("%s: %s\nwant %s", name, got, text)

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"sync"
@@ -80,10 +79,6 @@ func (f *Feed) Add(items []celery.Item, err error) {
 	f.mu.Lock()
 	if err != nil {
 		f.st.Undecoded++
-		var se *celery.SerializerError
-		if errors.As(err, &se) {
-			f.st.Serializer++
-		}
 	}
 	var refused error
 	for i := range items {

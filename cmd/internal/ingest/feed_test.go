@@ -159,7 +159,7 @@ func TestSinkIsTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	st := f.Status()
-	if len(stored) != 1 || stored[0].TaskID != "a" || st.Events != 1 || st.Ignored != 1 || st.Refused != 1 || st.Undecoded != 1 || st.Serializer != 1 || st.Pending != 0 || st.SinkError != "" || st.LastEventAt != 5_000_000 {
+	if len(stored) != 1 || stored[0].TaskID != "a" || st.Events != 1 || st.Ignored != 1 || st.Refused != 1 || st.Undecoded != 1 || st.Pending != 0 || st.SinkError != "" || st.LastEventAt != 5_000_000 {
 		t.Fatalf("%+v %+v", stored, st)
 	}
 	// Many errors, few lines: the clock stands still.

@@ -14,16 +14,15 @@ type Status struct {
 	LastEventAt int64     // newest timestamp of any event, microseconds; 0 if none
 	SinkError   string    // why nothing can be stored; "" if all is well
 
-	Connects   int64 // connections made
-	Messages   int64
-	Bytes      int64
-	Events     int64 // task events stored
-	Ignored    int64 // custom events and worker events
-	Refused    int64 // events with an error
-	Undecoded  int64 // messages with an error
-	Serializer int64 // of these, in a serializer that is not read
-	Dropped    int64 // messages dropped on overflow
-	Pending    int64 // received and not yet stored: messages
+	Connects  int64 // connections made
+	Messages  int64
+	Bytes     int64
+	Events    int64 // task events stored
+	Ignored   int64 // custom events and worker events
+	Refused   int64 // events with an error
+	Undecoded int64 // messages with an error
+	Dropped   int64 // messages dropped on overflow
+	Pending   int64 // received and not yet stored: messages
 
 	Groups []Group // by name
 }
@@ -34,8 +33,7 @@ type Group struct {
 	Workers     int   // that sent a sign of life lately and have not left
 	LastEventAt int64 // newest timestamp, microseconds
 	Processed   int64 // tasks that its workers say they started, where that could be measured
-	Started     int64 // task-started events received of these
-	Lost        int64 // the difference, as far as it is certain
+	Lost        int64 // of these, whose task-started did not arrive, as far as that is certain
 }
 
 // Losing reports whether so much is lost that somebody should look: at least

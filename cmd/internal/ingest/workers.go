@@ -38,7 +38,6 @@ type tally struct {
 	started int64 // between base and judged
 	later   []int64
 	counted int64 // of Group.Processed
-	hits    int64 // of Group.Started
 	lost    int64 // of Group.Lost: never shrinks
 	left    bool
 }
@@ -109,8 +108,7 @@ func (y *tally) beat(g *Group, b beat) {
 	y.judged, y.pending = y.pending, b
 	growth := y.judged.processed - y.base.processed
 	g.Processed += growth - y.counted
-	g.Started += y.started - y.hits
-	y.counted, y.hits = growth, y.started
+	y.counted = growth
 	if lost := growth - y.started; lost > y.lost {
 		g.Lost += lost - y.lost
 		y.lost = lost

@@ -302,7 +302,7 @@ func testBad(t *testing.T, s *brokers.Server) {
 	b.stores(t, 2)
 	brokers.Until(t, 10*time.Second, "all are acknowledged", func() bool { return b.Status().Pending == 0 })
 	st := b.Status()
-	if st.Undecoded != 150 || st.Serializer != 50 || st.Refused != 50 || st.Events != 51 || !st.Connected || st.Connects != 1 {
+	if st.Undecoded != 150 || st.Refused != 50 || st.Events != 51 || !st.Connected || st.Connects != 1 {
 		t.Errorf("%+v", st)
 	}
 	if n := strings.Count(b.out.String(), "level=warn"); n == 0 || n > 5 {
