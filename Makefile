@@ -6,7 +6,7 @@ GO_DIRS   := $(wildcard blocks cmd compact head tsdb)
 # The packages whose behaviour depends on how many files SQLite may attach, and
 # those of their tests that attach.
 ATTACHERS := $(patsubst %,./%,$(wildcard blocks tsdb))
-ATTACHING := Pool|Select|Lookup|Explain|View|Catalog|Overlay|Version|Model|Walks|Windows|SQL|Workflow|Sums|Search|Stuck|PagesOf|CopiesOfDays|QueryLimits
+ATTACHING := Pool|Select|Lookup|Explain|View|Catalog|Overlay|Version|Model|Walks|Windows|SQL|Workflow|Sums|Search|Stuck|PagesOf|CopiesOfDays
 
 # CGO_CFLAGS replaces Go's own "-O2 -g": without -O2 SQLite is half as fast.
 # Set where it is wanted, never exported: each value is a compile of SQLite.

@@ -78,7 +78,7 @@ func (legacyTexts) text(v driver.Value) string {
 	return ""
 }
 
-// scan reads legacyCore. It reports whether it is a row of the old program: with
+// scan reads legacyTable.core. It reports whether it is a row of the old program: with
 // an id, a name and one of the three states that it writes.
 func (r *legacyRow) scan(t *legacyTable, vals []driver.Value) bool {
 	var v legacyTexts
@@ -115,9 +115,10 @@ func legacyRuntime(v driver.Value) (us int64, ok bool) {
 }
 
 // status is the state that the row tells of. One that has finished_at has
-// finished, whatever overwrote its state since (S1): then it is read as any
-// record with a time of its end and no state is. It is told once, of the row as
-// it is stored: rows yield their exception to others when they are merged.
+// finished (docs/adr/0003-merge.md), whatever overwrote its state since: then it
+// is read as any record with a time of its end and no state is. It is told once,
+// of the row as it is stored: rows yield their exception to others when they are
+// merged.
 func (r *legacyRow) status(stored string) task.State {
 	switch {
 	case stored == "SUCCESS":

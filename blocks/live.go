@@ -14,8 +14,8 @@ const (
 	// livePageBytes is measured (docs/adr/0004-block-format.md).
 	livePageBytes = 4096
 	// A live file's WAL is checkpointed when it has that many pages (32 MiB).
-	// Cuts rewrite the same leaf pages of the name index, so that a smaller
-	// WAL writes them to the file more often.
+	// Cuts rewrite the same pages of rollups and of the indexes of failures, so
+	// that a smaller WAL writes them to the file more often.
 	liveWALPages = 8192
 	// liveWALKeep is what is left of the WAL's file after a checkpoint.
 	liveWALKeep = 64 << 20

@@ -18,7 +18,7 @@ type MaskSet struct {
 	parts   [][]maskEntry // each sorted by hash; sizes fall by half at least
 }
 
-// maskEntry is one id, as packID has it.
+// maskEntry is one id, as packMask has it.
 type maskEntry struct {
 	hash uint64
 	id   string

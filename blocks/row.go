@@ -96,7 +96,7 @@ func offset(at, delta int64) driver.Value {
 var errRow = errors.New("a stored row is not of the format")
 
 // decodeRow reads readColumns into an Invocation, without its details; after
-// the details are set (setDetails) or left out, restore completes it. It
+// the details are set (chunkReader.details) or left out, Restore completes it. It
 // returns the row's key and the place of the details, -1 if there are none.
 func decodeRow(vals []driver.Value, day task.Day, v *task.Invocation) (key, detail int64, residue []byte, err error) {
 	var c columnReader

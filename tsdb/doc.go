@@ -24,6 +24,6 @@
 //
 // # What it does not do
 //
-// No HTTP, no flags, no broker. It trusts the clock it is given only as far as
-// DESIGN says: a jump pauses deletion.
+// No HTTP, no flags, no broker. It trusts the clock it is given only so far: a
+// jump of it pauses deletion.
 package tsdb

@@ -46,13 +46,14 @@ type Options struct {
 	DetailRate    int
 	RetentionTime time.Duration // 0 keeps for ever
 	RetentionSize int64         // bytes of everything under Dir; 0 is no cap
+	DiskUsage     float64       // percent of the file system in use at which the oldest day goes; 0 is no limit
+
 	// For tests: compact.Options.Step, where the log is, the size of its
 	// segments, and how long a disk may take that stalls.
 	step                func(string) error
 	walFS               wal.FS
 	walSegment          int64
 	stallAfter, logWait time.Duration
-	DiskUsage           float64 // percent of the file system in use at which the oldest day goes; 0 is no limit
 }
 
 // DefaultOptions are the defaults of the contract.

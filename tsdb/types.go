@@ -66,7 +66,7 @@ type Query struct {
 	Text    *text.Query // words that have to be in it; nil does not restrict
 	Oldest  bool        // ascending order; default is newest first
 	After   *task.Key   // continue behind this place of the order
-	Limit   int         // 1 to 1000
+	Limit   int         // at least 1; the API has a maximum
 	Details bool        // with args, kwargs, result, exception_message, traceback
 }
 

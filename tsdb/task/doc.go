@@ -11,7 +11,7 @@
 // meanwhile (head, live file, sealed file) do not change the result.
 //
 // The heart of an Invocation is its set of transitions. The state, the time
-// it finished and the worker are functions of that set (see decide.go); the
+// it finished and the worker are functions of that set (see transition.go); the
 // other fields each have one stated winner (see merge.go).
 //
 // # Units

@@ -156,7 +156,7 @@ func TestEveryOrderAndSplitIsTheSame(t *testing.T) {
 	}
 }
 
-// Finished is absorbing and decided as DESIGN S1 says, against a restatement
+// Finished is absorbing and decided as docs/adr/0003-merge.md says, against a restatement
 // of the rule that shares no code with decide.
 func TestFinishedDecision(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))

@@ -8,8 +8,9 @@ import (
 	"daybook/tsdb/task"
 )
 
-// load generates the reference load: 120 task names by Zipf, 200 workers, 5 %
-// failures with tracebacks of 1 to 2 KB that share most of their words.
+// load generates texts, less varied than those of package tsdb/load: 120 task
+// names by Zipf, 200 workers, 5 % failures with tracebacks of 1 to 2 KB that
+// share most of their words.
 type load struct {
 	r    *rand.Rand
 	zipf *rand.Zipf

@@ -180,9 +180,6 @@ func TestWhatIsAllowed(t *testing.T) {
 			"head/wal/x_test.go":                 "package wal_test\n\nimport _ \"daybook/head/wal\"\n",
 			"cmd/internal/ingest/amqp/x_test.go": "package amqp_test\n\nimport _ \"daybook/cmd/internal/ingest/amqp\"\n",
 		},
-		"the compactor is tested with the real head": {
-			"compact/x_test.go": "package compact\n\nimport _ \"daybook/head\"\n",
-		},
 		"locals that are called like a package": {
 			"head/x_test.go": "package head\n\nfunc f(time clock) { time.Sleep(1) }\n",
 			"head/x.go":      "package head\n\nfunc f(os system, panic func(int)) { os.Exit(1); panic(1) }\n",
