@@ -81,6 +81,29 @@ func (c cuttable) SyncCut(cut compact.Cut) error {
 
 func (c cuttable) FinishCut(cut compact.Cut, end compact.Outcome) {
 	if x, ok := cut.Entry.(*head.Cut); ok {
-		c.h.FinishCut(x, map[compact.Outcome]head.Outcome{compact.Stored: head.Stored, compact.Unfinished: head.Unfinished, compact.Unstored: head.Unstored, compact.Expired: head.Expired}[end])
+		c.h.FinishCut(x, outcomeOf(end))
 	}
 }
+
+// outcomeOf is what an end means to the head. Of one that it does not know the
+// entries stay, as if nothing had been stored: that loses nothing.
+func outcomeOf(end compact.Outcome) head.Outcome {
+	switch end {
+	case compact.Stored:
+		return head.Stored
+	case compact.Unfinished:
+		return head.Unfinished
+	case compact.Unstored:
+		return head.Unstored
+	case compact.Expired:
+		return head.Expired
+	}
+	return head.NotStored
+}
+
+// legacies shows the legacy files to package compact, which lets them go by size.
+type legacies struct{ db *DB }
+
+func (l legacies) HandedOver() []compact.LegacyFile      { return l.db.handedOver() }
+func (l legacies) DeleteLegacy(path, cause string) error { return l.db.deleteHandedOver(path, cause) }
+func (l legacies) DeleteLeft() error                     { return l.db.deleteLeft() }

@@ -268,7 +268,7 @@ func (db *DB) retainLegacies() error {
 	if db.fails(opLegacyNote) {
 		db.tried(opLegacyNote, db.noteAttached())
 	}
-	errs := []error{db.DeleteLeft()}
+	errs := []error{db.deleteLeft()}
 	if !db.compact.Paused().IsZero() {
 		return errs[0]
 	}
@@ -329,7 +329,7 @@ type leftLegacy struct {
 }
 
 // deleteLegacy deletes what is to go of a file that nobody uses. What the disk
-// does not let go is tried again: see DeleteLeft.
+// does not let go is tried again: see deleteLeft.
 func (db *DB) deleteLegacy(x leftLegacy) error {
 	err := db.removeSums(x.legacyFile)
 	for _, side := range legacySides {
@@ -356,8 +356,8 @@ func (db *DB) deleteLegacy(x leftLegacy) error {
 	return nil
 }
 
-// DeleteLeft tries again what could not be deleted.
-func (db *DB) DeleteLeft() error {
+// deleteLeft tries again what could not be deleted.
+func (db *DB) deleteLeft() error {
 	db.legacy.mu.Lock()
 	left := db.legacy.left
 	db.legacy.left = nil
@@ -372,10 +372,10 @@ func (db *DB) DeleteLeft() error {
 	return errors.Join(errs...)
 }
 
-// HandedOver lists the files that lie under legacy/ in the data directory,
+// handedOver lists the files that lie under legacy/ in the data directory,
 // which may go when there is no room. One elsewhere never does: deleting it
 // would be to take what is the user's for the sake of what is ours.
-func (db *DB) HandedOver() []compact.LegacyFile {
+func (db *DB) handedOver() []compact.LegacyFile {
 	db.legacy.mu.Lock()
 	defer db.legacy.mu.Unlock()
 	var out []compact.LegacyFile
@@ -392,8 +392,8 @@ func (db *DB) HandedOver() []compact.LegacyFile {
 	return out
 }
 
-// DeleteLegacy detaches and deletes one of HandedOver. It counts what it deletes.
-func (db *DB) DeleteLegacy(path, cause string) error {
+// deleteHandedOver detaches and deletes one of handedOver. It counts what it deletes.
+func (db *DB) deleteHandedOver(path, cause string) error {
 	db.legacy.mu.Lock()
 	i := slices.IndexFunc(db.legacy.files, func(f *legacyFile) bool { return f.handedOver && f.Path() == path })
 	if i < 0 {

@@ -285,7 +285,7 @@ func TestLegacySumsHoldNoFile(t *testing.T) {
 			return f.sums.building
 		})
 		gone := make(chan error, 1)
-		go func() { gone <- db.DeleteLegacy(f.Path(), "size") }()
+		go func() { gone <- db.deleteHandedOver(f.Path(), "size") }()
 		until(t, "it is gone", func() bool { return len(gone) == 1 })
 		if err := <-gone; err != nil {
 			t.Error(err)
