@@ -101,9 +101,9 @@ func outcomeOf(end compact.Outcome) head.Outcome {
 	return head.NotStored
 }
 
-// legacies shows the legacy files to package compact, which lets them go by size.
-type legacies struct{ db *DB }
+// handedOver shows the legacy files to package compact, which lets them go by size.
+type handedOver struct{ db *DB }
 
-func (l legacies) HandedOver() []compact.LegacyFile      { return l.db.handedOver() }
-func (l legacies) DeleteLegacy(path, cause string) error { return l.db.deleteHandedOver(path, cause) }
-func (l legacies) DeleteLeft() error                     { return l.db.deleteLeft() }
+func (l handedOver) HandedOver() []compact.LegacyFile      { return l.db.handedOver() }
+func (l handedOver) DeleteLegacy(path, cause string) error { return l.db.deleteHandedOver(path, cause) }
+func (l handedOver) DeleteLeft() error                     { return l.db.deleteLeft() }
