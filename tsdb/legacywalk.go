@@ -53,6 +53,10 @@ func (db *DB) openLegacySource(ctx context.Context, f *legacyFile, newer []*lega
 		}}
 	rows := func(yield func(*task.Invocation) bool) {
 		s.err = f.Select(ctx, sel, func(v *task.Invocation) (bool, error) {
+			// Of what was read when the time ran out it is not known whether it is hidden.
+			if err := ctx.Err(); err != nil {
+				return false, err
+			}
 			row := *v
 			return yield(&row), nil
 		})

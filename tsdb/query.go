@@ -163,7 +163,7 @@ const anyOrder = -1
 // walkIn is walk over a snapshot and a view. It returns the names of legacy
 // files that could not be read.
 func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View, files []*legacyFile, q Query, hint int, fn func(*task.Invocation) (bool, error)) ([]string, error) {
-	m := merger{q: &q, fn: fn, seen: map[string]bool{}, bounded: hint > 0}
+	m := merger{ctx: ctx, q: &q, fn: fn, seen: map[string]bool{}, bounded: hint > 0}
 	var err error
 	if hint == anyOrder {
 		m.memory = pick(snap.Invs, &q, 0)
@@ -316,6 +316,7 @@ func sortRows(rows []*task.Invocation, oldest bool) {
 // is in both, because it was cut between the snapshot and the reading of its
 // day, the row in memory is given out.
 type merger struct {
+	ctx     context.Context // of the sources: see first
 	q       *Query
 	fn      func(*task.Invocation) (bool, error)
 	memory  []*task.Invocation
@@ -370,34 +371,41 @@ func (m *merger) block(v *task.Invocation) (bool, error) {
 		m.seen[v.TaskID] = true
 	}
 	k := v.Key()
-	for row := m.ahead(&k); row != nil && follows(k, row.Key(), m.q.Oldest); row = m.ahead(&k) {
-		if more, err := m.nextOther(&k); !more {
+	for {
+		row, from, err := m.first(&k)
+		if err != nil {
+			return false, err
+		}
+		if row == nil || !follows(k, row.Key(), m.q.Oldest) {
+			return m.give(v)
+		}
+		if more, err := m.nextOther(row, from); !more {
 			return false, err
 		}
 	}
-	return m.give(v)
 }
 
 // rest gives out what is left beside the blocks.
 func (m *merger) rest() error {
-	for m.ahead(nil) != nil {
-		if more, err := m.nextOther(nil); !more {
+	for {
+		row, from, err := m.first(nil)
+		if row == nil || err != nil {
+			return err
+		}
+		if more, err := m.nextOther(row, from); !more {
 			return err
 		}
 	}
-	return nil
 }
 
-// ahead is the next row in memory or of a legacy file; nil if there is none
-// that may come before the next of the blocks, at.
-func (m *merger) ahead(at *task.Key) *task.Invocation {
-	row, _ := m.first(at)
-	return row
-}
-
-// first is the row that comes next, and the legacy file it is of; nil for one
-// in memory. at is the next row of the blocks, nil if there is none.
-func (m *merger) first(at *task.Key) (row *task.Invocation, from *legacySource) {
+// first is the row that comes next in memory or in a legacy file, and the file it
+// is of; nil for one in memory. There may be none that comes before the next row of
+// the blocks, at; nil if there is none of these.
+//
+// A file that could not be read to the end is taken for one that has ended, and
+// named. But where the reader's time has run out it has more, and nothing that comes
+// behind that may be given out: a page ends where the next one goes on.
+func (m *merger) first(at *task.Key) (row *task.Invocation, from *legacySource, err error) {
 	if len(m.memory) > 0 {
 		row = m.memory[0]
 		if k := row.Key(); at == nil || follows(*at, k, m.q.Oldest) {
@@ -406,16 +414,18 @@ func (m *merger) first(at *task.Key) (row *task.Invocation, from *legacySource) 
 	}
 	for _, s := range m.legacy {
 		s.reach(at, m.q.Oldest)
+		if s.err != nil && m.ctx.Err() != nil {
+			return nil, nil, m.ctx.Err()
+		}
 		if s.row != nil && (row == nil || follows(row.Key(), s.row.Key(), m.q.Oldest)) {
 			row, from = s.row, s
 		}
 	}
-	return row, from
+	return row, from, nil
 }
 
-// nextOther gives out the next row in memory or of a legacy file.
-func (m *merger) nextOther(at *task.Key) (bool, error) {
-	row, from := m.first(at)
+// nextOther gives out what first has found.
+func (m *merger) nextOther(row *task.Invocation, from *legacySource) (bool, error) {
 	v := *row
 	if from != nil {
 		from.advance()
