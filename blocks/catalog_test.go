@@ -22,7 +22,7 @@ func mustSelect(t *testing.T, v *View, s Select) []string {
 	}); err != nil {
 		t.Error(err)
 	}
-	for _, err := range v.Failures() {
+	for _, err := range v.LeftOut() {
 		t.Error(err)
 	}
 	return ids

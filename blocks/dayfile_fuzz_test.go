@@ -390,7 +390,7 @@ func (f *fuzzFile) look(t *testing.T, path string, whole bool) {
 	defer v.Release()
 	rows := f.selects(t, ctx, v, sound)
 	f.sums(t, ctx, v, rows, sound)
-	for _, err := range v.Failures() {
+	for _, err := range v.LeftOut() {
 		if sound || !strings.Contains(err.Error(), filepath.Base(path)) {
 			t.Errorf("left out: %v; findings %+v", err, findings)
 		}
@@ -427,7 +427,7 @@ func (f *fuzzFile) selects(t *testing.T, ctx context.Context, v *View, sound boo
 	same := func(what string, got, want []task.Invocation) {
 		t.Helper()
 		if sound && !slices.EqualFunc(got, want, func(a, b task.Invocation) bool { return a.TaskID == b.TaskID && a.Key() == b.Key() }) {
-			t.Errorf("%s: %d rows, want %d; unreadable: %v", what, len(got), len(want), v.Failures())
+			t.Errorf("%s: %d rows, want %d; unreadable: %v", what, len(got), len(want), v.LeftOut())
 		}
 	}
 	rows = all(Select{Oldest: true, Details: true})

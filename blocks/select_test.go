@@ -202,7 +202,7 @@ func walkPages(t *testing.T, c *Catalog, s Select, page int) []string {
 			return true, nil
 		})
 		if err == nil && len(v.Unreadable()) > 0 {
-			err = errors.Join(v.Failures()...)
+			err = fmt.Errorf("%v", v.LeftOut())
 		}
 		v.Release()
 		if err != nil {
@@ -406,7 +406,7 @@ func TestLookup(t *testing.T) {
 		}
 		found, err := v.Lookup(context.Background(), ids)
 		if err != nil || len(found) != len(want) {
-			t.Fatalf("found %d of %d: %v %v", len(found), len(want), err, v.Failures())
+			t.Fatalf("found %d of %d: %v %v", len(found), len(want), err, v.LeftOut())
 		}
 		for id, s := range found {
 			w := want[id]

@@ -232,7 +232,7 @@ func everyRow(t testing.TB, shelf *shelf, d DayFiles) (rows []task.Invocation) {
 		}
 	}
 	if n := len(v.Unreadable()); n > 0 {
-		t.Fatal(v.Failures())
+		t.Fatal(v.LeftOut())
 	}
 	return rows
 }

@@ -72,21 +72,10 @@ func (v *View) Unreadable() []string {
 	return names
 }
 
-// Failures are the errors behind Unreadable, for the log.
-func (v *View) Failures() []error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	var errs []error
-	for _, err := range v.mu.unreadable {
-		errs = append(errs, err)
-	}
-	return errs
-}
-
 // Passing returns an error that says nothing of what is in a file: it could not
 // be opened for want of a descriptor or of memory, or because the disk failed.
 // Who must not miss a row begins again later with those of the ids that such a
-// file may hold. The error is nil if there is none such among Failures.
+// file may hold. The error is nil if there is none such among those that are LeftOut.
 func (v *View) Passing(ids []string) (may map[string]bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -148,6 +137,21 @@ func Lasting(err error) bool {
 	}
 	for _, lasting := range []syscall.Errno{syscall.EIO, syscall.EACCES, syscall.EPERM} {
 		if se.SystemErrno == lasting || errors.Is(err, lasting) {
+			return true
+		}
+	}
+	return false
+}
+
+// Exhausted reports whether an error is for want of descriptors or of memory, and
+// says nothing of the file that it is about.
+func Exhausted(err error) bool {
+	var se sqlite3.Error
+	if errors.As(err, &se) && se.Code == sqlite3.ErrNomem {
+		return true
+	}
+	for _, none := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if se.SystemErrno == none || errors.Is(err, none) {
 			return true
 		}
 	}

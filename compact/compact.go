@@ -176,6 +176,7 @@ type Compactor struct {
 	days          map[task.Day]*day
 	highest       map[task.Day]int    // generation that was ever named in days/, readable or not: no path is used twice
 	leftover      map[task.Day]string // a sealed file that got its name while the disk failed, and could not be taken away
+	shut          map[task.Day]string // the name of a sealed file that is left out, and that the one in use, if any, does not replace
 	nextSeq       int
 	unreadable    map[string]error
 	guard         clockGuard
@@ -258,7 +259,7 @@ func (c *Compactor) states() []dayState {
 	defer c.mu.Unlock()
 	out := make([]dayState, 0, len(c.days))
 	for d, x := range c.days {
-		s := dayState{day: d, hasLive: x.live != nil, hasSealed: x.sealed != nil, lastCut: x.lastCut, beingSealed: x.sealing}
+		s := dayState{day: d, hasLive: x.live != nil, hasSealed: x.sealed != nil, lastCut: x.lastCut, beingSealed: x.sealing, shut: c.shut[d] != ""}
 		if x.live != nil {
 			s.liveRows, s.liveMasks = x.live.Rows(), x.live.Masks()
 		}
@@ -302,6 +303,12 @@ func (c *Compactor) live(d task.Day) (*blocks.Live, error) {
 		return x.live, nil
 	}
 	c.nextSeq++
+	// Which numbers a past day has used is known from its sealed file, which may be
+	// away or damaged: one of the time is new all the same. By a name that was used
+	// again the live file would be taken for one that the sealed file has replaced.
+	if now := c.opts.Now(); d < task.DayOf(now.UnixMicro()) {
+		c.nextSeq = max(c.nextSeq, int(now.Unix()))
+	}
 	seq, sealed := c.nextSeq, x.sealed
 	c.mu.Unlock()
 	l, err := blocks.CreateOverlay(c.dirs.live, d, seq, sealed)

@@ -31,7 +31,7 @@ func dirsOf(root string) dirs {
 // crash has left (see the package documentation) and fills the catalog.
 func Open(o Options) (c *Compactor, err error) {
 	o.defaults()
-	c = &Compactor{opts: o, act: newTurn(), pausing: newTurn(), logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, unsummed: map[string]*unsummed{}, stuck: map[string]time.Time{}, unreadable: map[string]error{}}
+	c = &Compactor{opts: o, act: newTurn(), pausing: newTurn(), logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, shut: map[task.Day]string{}, unsummed: map[string]*unsummed{}, stuck: map[string]time.Time{}, unreadable: map[string]error{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -113,7 +113,7 @@ func (c *Compactor) openSealed() error {
 		return err
 	}
 	c.seeQuarantined()
-	byDay := map[task.Day][]*blocks.Sealed{}
+	byDay, shut := map[task.Day][]*blocks.Sealed{}, map[task.Day][]string{}
 	for _, e := range entries {
 		path := filepath.Join(c.dirs.days, e.Name())
 		if strings.HasSuffix(e.Name(), ".sha256") {
@@ -130,8 +130,12 @@ func (c *Compactor) openSealed() error {
 		}
 		c.highest[d] = max(c.highest[d], gen)
 		s, err := blocks.OpenSealed(path)
+		if blocks.Exhausted(err) { // it is not the file's fault, and a day is too much to do without
+			return fmt.Errorf("opening the sealed days: %w", err)
+		}
 		if err != nil {
 			c.leaveOut(path, err)
+			shut[d] = append(shut[d], e.Name())
 			continue
 		}
 		byDay[d] = append(byDay[d], s)
@@ -168,7 +172,24 @@ func (c *Compactor) openSealed() error {
 			}
 		}
 	}
+	c.noteShut(shut)
 	return nil
+}
+
+// noteShut remembers the days with a sealed file that cannot be opened, unless
+// the one that is used replaces it. They are not sealed: a new generation would
+// stand in for a file that it has nothing of, also once that can be read again.
+func (c *Compactor) noteShut(files map[task.Day][]string) {
+	for d, names := range files {
+		for _, name := range names {
+			if x := c.days[d]; x != nil && x.sealed != nil {
+				if _, replaced := x.sealed.Absorbed()[name]; replaced {
+					continue
+				}
+			}
+			c.shut[d] = name
+		}
+	}
 }
 
 // dropUnpublished leaves out generations that came into days/ and were never
@@ -241,7 +262,7 @@ func unpublished(gens []*blocks.Sealed, live string, open func(path string) (*bl
 		if err != nil {
 			continue
 		}
-		goesOn = goesOn || l.LastCut() > last
+		goesOn = goesOn || l.LastCut() > last && l.Knows(last) // else it is another of that name
 		if err := l.Close(); err != nil {
 			return false
 		}
@@ -283,6 +304,9 @@ func (c *Compactor) openLive() error {
 		}
 		c.nextSeq = max(c.nextSeq, seq)
 		l, err := c.openLiveFile(path)
+		if blocks.Exhausted(err) {
+			return fmt.Errorf("opening the live files: %w", err)
+		}
 		if err != nil {
 			c.leaveOut(path, err)
 			continue
@@ -312,6 +336,8 @@ func (c *Compactor) openParked(paths map[int]string) error {
 	for _, seq := range seqs {
 		p, err := open(paths[seq])
 		switch {
+		case blocks.Exhausted(err):
+			return fmt.Errorf("opening the parked invocations: %w", err)
 		case err != nil:
 			c.leaveOut(paths[seq], err)
 			continue

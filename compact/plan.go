@@ -25,16 +25,18 @@ type dayState struct {
 	sealedRows  int64
 	lastCut     time.Time // into the live file
 	beingSealed bool
+	shut        bool // a sealed file of the day cannot be opened
 }
 
 // planSeal returns the days to seal now, oldest first. force ignores the
-// delay, the quiet time and the size of overlays.
+// delay, the quiet time and the size of overlays. A day with a sealed file that
+// cannot be opened is never among them.
 func planSeal(now time.Time, states []dayState, delay time.Duration, force bool) []task.Day {
 	today := task.DayOf(now.UnixMicro())
 	midnight := time.UnixMicro(today.Start())
 	var out []task.Day
 	for _, s := range states {
-		if s.day >= today || !s.hasLive || s.beingSealed {
+		if s.day >= today || !s.hasLive || s.beingSealed || s.shut {
 			continue
 		}
 		due := !now.Before(time.UnixMicro(s.day.End()).Add(delay)) && now.Sub(s.lastCut) >= quiet

@@ -43,6 +43,7 @@ func TestPlanSeal(t *testing.T) {
 		{"tomorrow", "2026-11-21T23:00:00Z", dayState{day: yesterday, hasLive: true}, true, false},
 		{"nothing live", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasSealed: true}, true, false},
 		{"being sealed", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, beingSealed: true}, true, false},
+		{"its sealed file cannot be opened", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, shut: true}, true, false},
 		{"small overlay of today", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 1, sealedRows: 1000, lastCut: at("2026-11-23T04:00:00Z")}, false, false},
 		{"large overlay", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 6, liveMasks: 5, sealedRows: 1000, lastCut: at("2026-11-23T04:00:00Z")}, false, true},
 		{"small overlay after the next midnight", "2026-11-24T01:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 1, sealedRows: 1000, lastCut: at("2026-11-23T04:00:00Z")}, false, true},

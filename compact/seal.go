@@ -39,7 +39,7 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
 	c.act.Lock()
 	c.mu.Lock()
 	x := c.days[d]
-	if x == nil || x.live == nil || x.sealing || c.leftover[d] != "" {
+	if x == nil || x.live == nil || x.sealing || c.leftover[d] != "" || c.shut[d] != "" {
 		c.mu.Unlock()
 		c.act.Unlock()
 		return nil

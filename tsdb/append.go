@@ -405,7 +405,7 @@ func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.B
 		}
 		bases[id] = b
 	}
-	return bases, where, view.Unreadable(), nil
+	return bases, where, db.leftOut(view), nil
 }
 
 // promise makes room for a whole request, or refuses it.

@@ -167,8 +167,8 @@ func rename(from, to string) error {
 }
 
 // tidy removes the generations that newer ones have replaced, and with prune
-// the days that the source has no longer. Those that are newer than the source's
-// are set aside.
+// the days that the source has no longer. Those that are newer than the source's,
+// and older ones that the source's has nothing of, are set aside.
 func (d *dest) tidy(k *compact.Capture, o BackupOptions, res *BackupResult) error {
 	entries, err := readDir(d.path("days"))
 	if err != nil {
@@ -190,11 +190,12 @@ func (d *dest) tidy(k *compact.Capture, o BackupOptions, res *BackupResult) erro
 			if o.Prune {
 				err = blocks.RemoveSealed(path)
 			}
-		case have && gen < wanted:
+		case have && gen < wanted && d.replaces(name, e.Name()):
 			err = blocks.RemoveSealed(path)
-		case have && gen > wanted:
-			// A daemon that had the backup has sealed it again, or the source has
-			// lost this one, and an older one was put back there.
+		case have && gen != wanted:
+			// A daemon that had the backup has sealed it again; or the source has
+			// lost this one, and an older one was put back there, or what came
+			// later made a day of its own.
 			err = d.setDayAside(path, o, res)
 		}
 		if err != nil {
@@ -212,6 +213,17 @@ func (d *dest) tidy(k *compact.Capture, o BackupOptions, res *BackupResult) erro
 		res.Kept = dayText(days)
 	}
 	return nil
+}
+
+// replaces reports whether a sealed file of the backup says that it has what
+// another one has.
+func (d *dest) replaces(name, other string) bool {
+	s, err := blocks.OpenSealed(d.path("days", name))
+	if err != nil {
+		return false // what is there is kept
+	}
+	_, replaced := s.Absorbed()[other]
+	return s.Close() == nil && replaced
 }
 
 // sweep empties tmp.

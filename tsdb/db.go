@@ -61,6 +61,7 @@ type DB struct {
 	room     broadcast     // tells that the cutter has made a round
 
 	failures failures
+	unread   unread
 	mu       sync.Mutex
 	warned   time.Time
 	running  sync.WaitGroup

@@ -26,7 +26,7 @@ func TestNoDescriptorLeft(t *testing.T) {
 	mustAppend(t, db, finished("warm", noon)) // the log's file is open
 
 	later := finished("s1", noon)
-	enough := starve(t)
+	enough := starve(t, 0)
 	_, refused := db.Append(context.Background(), []Record{later})
 	enough()
 	if refused == nil {
@@ -47,9 +47,34 @@ func TestNoDescriptorLeft(t *testing.T) {
 	}
 }
 
-// starve takes all file descriptors until the function is called that it
-// returns.
-func starve(t *testing.T) (enough func()) {
+// A day is not left out at the start because there was no descriptor for it.
+func TestStartWithoutDescriptors(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	store(t, o, c).crash(t)
+	refused := 0
+	for left, started := 0, 0; started < 5; left++ {
+		enough := starve(t, left)
+		db, err := Open(o)
+		enough()
+		if err != nil {
+			refused++
+			continue
+		}
+		started++
+		if left := db.compact.Unreadable(); len(left) > 0 {
+			t.Errorf("left out: %v", left)
+		}
+		db.crash(t)
+	}
+	if refused < 10 {
+		t.Errorf("only %d starts were short of descriptors", refused)
+	}
+}
+
+// starve takes all file descriptors but some until the function is called that
+// it returns.
+func starve(t *testing.T, left int) (enough func()) {
 	t.Helper()
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -65,7 +90,7 @@ func starve(t *testing.T) (enough func()) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	least := syscall.Rlimit{Cur: uint64(highest), Max: limit.Max}
+	least := syscall.Rlimit{Cur: uint64(highest + left), Max: limit.Max}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &least); err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +101,10 @@ func starve(t *testing.T) (enough func()) {
 			break
 		}
 		held = append(held, f)
+	}
+	for range min(left, len(held)) {
+		held[0].Close()
+		held = held[1:]
 	}
 	return func() {
 		t.Helper()
@@ -117,7 +146,7 @@ func TestCutWithoutDescriptors(t *testing.T) {
 	mustAppend(t, db, finished("early", c.now()))
 	cut()
 	mustAppend(t, db, finished("s0", c.now()), finished("fresh", c.now())) // s0 has a row, too
-	enough := starve(t)
+	enough := starve(t, 0)
 	_, err := db.Cut(ctx, false)
 	enough()
 	if err == nil {

@@ -22,6 +22,7 @@ func (db *DB) Health() Health {
 	for name, err := range db.compact.Unreadable() {
 		reason("%s cannot be read: %v", name, err)
 	}
+	h.Reasons = append(h.Reasons, db.unreadReasons()...)
 	for path, err := range db.legacyErrors {
 		reason("%s is left out: %v", path, err)
 	}

@@ -152,7 +152,7 @@ func (db *DB) walk(ctx context.Context, q Query, hint int, fn func(*task.Invocat
 	files, done := db.legacy.use()
 	defer done()
 	unreadable, err := db.walkIn(ctx, &snap, view, files, q, hint, fn)
-	return append(unreadable, view.Unreadable()...), err
+	return append(unreadable, db.leftOut(view)...), err
 }
 
 // anyOrder is the hint of a walk to which all invocations are welcome as they

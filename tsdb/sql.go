@@ -83,7 +83,7 @@ func (s *SQL) Close() error {
 }
 
 // Coverage says what the answers do not speak of.
-func (s *SQL) Coverage() Coverage { return s.db.coverage(&s.filter, s.view.Unreadable()) }
+func (s *SQL) Coverage() Coverage { return s.db.coverage(&s.filter, s.db.leftOut(s.view)) }
 
 // AttachText is a script that attaches the sealed days of a range to the
 // sqlite3 CLI: see blocks.AttachText.

@@ -212,7 +212,7 @@ func (s *summation) run(ctx context.Context, resume func()) (ok bool, err error)
 		}
 		s.unreadable = append(s.unreadable, unreadable...)
 	}
-	s.unreadable = append(s.unreadable, view.Unreadable()...)
+	s.unreadable = append(s.unreadable, s.db.leftOut(view)...)
 	if s.db.catalog.Moves() != moves && s.unsure() {
 		return false, nil
 	}
