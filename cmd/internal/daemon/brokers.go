@@ -28,18 +28,16 @@ func newConsumers(urls []string, db *tsdb.DB, secrets *redact.Redactor, logger l
 	var out []consumer
 	for _, raw := range urls {
 		own := log.With(logger, "component", "ingest", "broker", ingest.Redact(raw))
-		o := ingest.Options{Logger: logger, Sink: &sink{db: db, secrets: secrets, logger: own}, Gap: func(g ingest.Gap) {
-			db.AddGap(tsdb.Gap{Source: g.Source, Cause: g.Cause, From: g.Start, To: g.End, Count: g.Count})
-		}}
+		o := ingest.Options{Logger: logger, Sink: &sink{db: db, secrets: secrets, logger: own}, Gap: db.AddGap}
 		kind, err := ingest.Kind(raw)
 		if err != nil {
 			return nil, err
 		}
 		var c consumer
 		switch kind {
-		case "redis":
+		case ingest.KindRedis:
 			c, err = redis.New(raw, o)
-		case "amqp":
+		case ingest.KindAMQP:
 			c, err = amqp.New(raw, o)
 		default:
 			err = fmt.Errorf("no consumer for %q", kind)

@@ -78,10 +78,10 @@ type running struct {
 	consumer
 	stored
 	mu   sync.Mutex // guards gaps
-	gaps []ingest.Gap
+	gaps []task.Gap
 }
 
-func (r *running) told() []ingest.Gap {
+func (r *running) told() []task.Gap {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.gaps)
@@ -90,7 +90,7 @@ func (r *running) told() []ingest.Gap {
 func run(t *testing.T, url string) *running {
 	t.Helper()
 	r := &running{stored: store(t)}
-	o := ingest.Options{Logger: log.NewNopLogger(), Sink: r.stored, MaxBackoff: time.Second, Gap: func(g ingest.Gap) {
+	o := ingest.Options{Logger: log.NewNopLogger(), Sink: r.stored, MaxBackoff: time.Second, Gap: func(g task.Gap) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.gaps = append(r.gaps, g)
@@ -230,12 +230,12 @@ var watchedStates = map[string]task.State{
 
 // compareWatched asks for every event that Celery's receiver saw, except those
 // of a gap.
-func compareWatched(t *testing.T, r *running, events []watched, gaps []ingest.Gap) (compared int) {
+func compareWatched(t *testing.T, r *running, events []watched, gaps []task.Gap) (compared int) {
 	t.Helper()
 	for _, e := range events {
 		state, ok := watchedStates[e.Type]
 		at := int64(math.Round(e.Timestamp * 1e6))
-		if !ok || slices.ContainsFunc(gaps, func(g ingest.Gap) bool { return g.Start-1_000_000 <= at && at < g.End+1_000_000 }) {
+		if !ok || slices.ContainsFunc(gaps, func(g task.Gap) bool { return g.From-1_000_000 <= at && at < g.To+1_000_000 }) {
 			continue
 		}
 		compared++
@@ -324,7 +324,7 @@ func restart(t *testing.T, server *brokers.Server, r *running, app *brokers.App)
 	server.Start(t)
 	brokers.Until(t, 30*time.Second, "the broker is found again", func() bool { return r.Status().Connected })
 	gaps := r.told()
-	if len(gaps) == 0 || gaps[0].Cause != ingest.CauseBrokerLost || gaps[0].Start < started.UnixMicro() || gaps[0].End <= gaps[0].Start || strings.Contains(gaps[0].Source, "guest:guest") {
+	if len(gaps) == 0 || gaps[0].Cause != ingest.CauseBrokerLost || gaps[0].From < started.UnixMicro() || gaps[0].To <= gaps[0].From || strings.Contains(gaps[0].Source, "guest:guest") {
 		t.Errorf("gaps: %+v", gaps)
 	}
 	drive.Stop(t) // its publishing may have failed; what it sent is its affair

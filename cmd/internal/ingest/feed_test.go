@@ -49,15 +49,15 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return r.text.Write(p)
 }
 
-func newTestFeed(t *testing.T, sink Sink) (*Feed, *clock, *[]Gap, *recorder) {
+func newTestFeed(t *testing.T, sink Sink) (*Feed, *clock, *[]task.Gap, *recorder) {
 	t.Helper()
 	u, err := url.Parse("redis://user:s3cret@h:6379/0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &clock{now: time.UnixMicro(1_000_000_000)}
-	gaps, out := &[]Gap{}, &recorder{}
-	f, err := NewFeed(u, Options{Logger: log.NewLogfmtLogger(out), Sink: sink, Now: c.Now, Gap: func(g Gap) { *gaps = append(*gaps, g) }, MinBackoff: time.Millisecond})
+	gaps, out := &[]task.Gap{}, &recorder{}
+	f, err := NewFeed(u, Options{Logger: log.NewLogfmtLogger(out), Sink: sink, Now: c.Now, Gap: func(g task.Gap) { *gaps = append(*gaps, g) }, MinBackoff: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,11 +85,11 @@ func TestGapOfALostBroker(t *testing.T) {
 	f.Connected()
 	// It begins with the last sign of life, and is told at once and while it goes on.
 	start := int64(1_001_000_000)
-	want := []Gap{
-		{"redis://user:xxxxx@h:6379/0", CauseBrokerLost, start, start + 5_000_000, 0},
-		{"redis://user:xxxxx@h:6379/0", CauseBrokerLost, start, start + 35_000_000, 0},
-		{"redis://user:xxxxx@h:6379/0", CauseBrokerLost, start, start + 65_000_000, 0},
-		{"redis://user:xxxxx@h:6379/0", CauseBrokerLost, start, start + 75_000_000, 0},
+	want := []task.Gap{
+		{Source: "redis://user:xxxxx@h:6379/0", Cause: CauseBrokerLost, From: start, To: start + 5_000_000},
+		{Source: "redis://user:xxxxx@h:6379/0", Cause: CauseBrokerLost, From: start, To: start + 35_000_000},
+		{Source: "redis://user:xxxxx@h:6379/0", Cause: CauseBrokerLost, From: start, To: start + 65_000_000},
+		{Source: "redis://user:xxxxx@h:6379/0", Cause: CauseBrokerLost, From: start, To: start + 75_000_000},
 	}
 	if fmt.Sprint(*gaps) != fmt.Sprint(want) {
 		t.Fatalf("gaps\n%v, want\n%v", *gaps, want)
@@ -115,7 +115,7 @@ func TestGapOfABrokerThatKeeps(t *testing.T) {
 	c.add(time.Minute)
 	f.Missed()
 	f.Connected()
-	if len(*gaps) != 1 || (*gaps)[0].End-(*gaps)[0].Start != 2*60_000_000 {
+	if len(*gaps) != 1 || (*gaps)[0].To-(*gaps)[0].From != 2*60_000_000 {
 		t.Fatal(*gaps)
 	}
 }
@@ -129,11 +129,11 @@ func TestGapAtTheStartAndAtTheEnd(t *testing.T) {
 	f.Overflow(4)
 	c.add(time.Second)
 	f.End(CauseOverflow)
-	want := []Gap{
-		{"redis://user:xxxxx@h:6379/0", CauseBrokerLost, 1_000_000_000, 1_001_000_000, 0},
-		{"redis://user:xxxxx@h:6379/0", CauseOverflow, 1_002_000_000, 1_002_000_001, 3},
-		{"redis://user:xxxxx@h:6379/0", CauseBrokerLost, 1_000_000_000, 1_003_000_000, 0},
-		{"redis://user:xxxxx@h:6379/0", CauseOverflow, 1_002_000_000, 1_003_000_000, 7},
+	want := []task.Gap{
+		{Source: "redis://user:xxxxx@h:6379/0", Cause: CauseBrokerLost, From: 1_000_000_000, To: 1_001_000_000},
+		{Source: "redis://user:xxxxx@h:6379/0", Cause: CauseOverflow, From: 1_002_000_000, To: 1_002_000_001, Count: 3},
+		{Source: "redis://user:xxxxx@h:6379/0", Cause: CauseBrokerLost, From: 1_000_000_000, To: 1_003_000_000},
+		{Source: "redis://user:xxxxx@h:6379/0", Cause: CauseOverflow, From: 1_002_000_000, To: 1_003_000_000, Count: 7},
 	}
 	if fmt.Sprint(*gaps) != fmt.Sprint(want) {
 		t.Fatalf("gaps\n%v, want\n%v", *gaps, want)

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/go-kit/log/level"
+
+	"daybook/tsdb/task"
 )
 
 // Alive notes a sign of life from the broker that is no message.
@@ -149,5 +151,5 @@ func (s *span) end(now time.Time) (span, bool) {
 
 // tell reports a span that reaches to g.told.
 func (f *Feed) tell(cause string, g span) {
-	f.Gap(Gap{Source: f.st.URL, Cause: cause, Start: g.from.UnixMicro(), End: max(g.told.UnixMicro(), g.from.UnixMicro()+1), Count: g.count})
+	f.Gap(task.Gap{Source: f.st.URL, Cause: cause, From: g.from.UnixMicro(), To: max(g.told.UnixMicro(), g.from.UnixMicro()+1), Count: g.count})
 }

@@ -34,23 +34,16 @@ const (
 	CauseBrokerOverflow = "broker queue full"
 )
 
-// Gap is time in which events may have been missed. Source, Cause and Start
-// identify it; it is told again with a later End while it goes on.
-type Gap struct {
-	Source string // the broker's URL without password
-	Cause  string
-	Start  int64 // microseconds; half-open
-	End    int64
-	Count  int64 // messages known to be lost; 0 if nobody knows
-}
-
 // Options are what every consumer needs. Zero values get the default in
 // brackets.
 type Options struct {
 	Logger log.Logger       // required
 	Sink   Sink             // required
-	Gap    func(Gap)        // called by the consumer's goroutines, must not block [dropped]
 	Now    func() time.Time // [time.Now]
+	// Gap is told the time in which events may have been missed, and again with a
+	// later end while that goes on; its source is the broker's URL without
+	// password. It is called by the consumer's goroutines and must not block [dropped].
+	Gap func(task.Gap)
 
 	BatchEvents int           // most events in one Append [2000]
 	QueueBytes  int64         // received and not yet decoded, Redis [32 MiB]
@@ -67,7 +60,7 @@ func (o *Options) validate() error {
 		return errors.New("ingest: a logger and a sink are required")
 	}
 	if o.Gap == nil {
-		o.Gap = func(Gap) {}
+		o.Gap = func(task.Gap) {}
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -74,19 +74,19 @@ type bench struct {
 	stop func()
 
 	mu   sync.Mutex // guards gaps
-	gaps []ingest.Gap
+	gaps []task.Gap
 }
 
-func (b *bench) told() []ingest.Gap {
+func (b *bench) told() []task.Gap {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return append([]ingest.Gap(nil), b.gaps...)
+	return append([]task.Gap(nil), b.gaps...)
 }
 
 func run(t testing.TB, url string, change func(*ingest.Options)) *bench {
 	t.Helper()
 	b := &bench{}
-	o := ingest.Options{Logger: log.NewLogfmtLogger(&b.out), Sink: &b.sink, MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond, Gap: func(g ingest.Gap) {
+	o := ingest.Options{Logger: log.NewLogfmtLogger(&b.out), Sink: &b.sink, MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond, Gap: func(g task.Gap) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.gaps = append(b.gaps, g)

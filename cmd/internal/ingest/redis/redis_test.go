@@ -63,10 +63,10 @@ type bench struct {
 	stop func()
 
 	mu   sync.Mutex // guards gaps
-	gaps []ingest.Gap
+	gaps []task.Gap
 }
 
-func (b *bench) told(cause string) (gaps []ingest.Gap) {
+func (b *bench) told(cause string) (gaps []task.Gap) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, g := range b.gaps {
@@ -80,7 +80,7 @@ func (b *bench) told(cause string) (gaps []ingest.Gap) {
 func run(t testing.TB, url string, change func(*ingest.Options)) *bench {
 	t.Helper()
 	b := &bench{}
-	o := ingest.Options{Logger: log.NewLogfmtLogger(&b.out), Sink: &b.sink, MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond, Gap: func(g ingest.Gap) {
+	o := ingest.Options{Logger: log.NewLogfmtLogger(&b.out), Sink: &b.sink, MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond, Gap: func(g task.Gap) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.gaps = append(b.gaps, g)
@@ -214,7 +214,7 @@ func TestPasswordsAndRights(t *testing.T) {
 	late.connects(t)
 	// One gap, told when it began and when it ended.
 	gaps := late.told(ingest.CauseBrokerLost)
-	if len(gaps) == 0 || slices.ContainsFunc(gaps, func(g ingest.Gap) bool { return g.Start != gaps[0].Start }) {
+	if len(gaps) == 0 || slices.ContainsFunc(gaps, func(g task.Gap) bool { return g.From != gaps[0].From }) {
 		t.Errorf("gaps: %v", gaps)
 	}
 }
