@@ -15,12 +15,7 @@ import (
 )
 
 // Finding is something that Verify found. A Note is worth knowing and no fault.
-type Finding struct {
-	Path    string
-	Problem string
-	Remedy  string
-	Note    bool
-}
+type Finding = blocks.Finding
 
 // Verify checks days (YYYY-MM-DD), files (paths), or with no targets
 // everything: checksums, SQLite's integrity, rows, ids, ranges, the log. It
@@ -68,7 +63,7 @@ func VerifyFile(ctx context.Context, path string, report func(Finding)) error {
 func checkLegacy(ctx context.Context, path string, report func(Finding)) error {
 	found, err := blocks.CheckLegacy(ctx, path)
 	for _, f := range found {
-		report(Finding{Path: f.Path, Problem: f.Problem, Remedy: f.Remedy, Note: f.Note})
+		report(f)
 	}
 	return err
 }
@@ -184,7 +179,7 @@ func remedy(err error) string {
 func checkFile(ctx context.Context, path string, report func(Finding)) error {
 	found, err := blocks.CheckFile(ctx, path, true)
 	for _, f := range found {
-		report(Finding{Path: f.Path, Problem: f.Problem, Remedy: f.Remedy, Note: f.Note})
+		report(f)
 	}
 	if err != nil {
 		return err
