@@ -105,6 +105,9 @@ func (c *Compactor) leaveOut(path string, err error) {
 	level.Error(c.logger).Log("msg", "a file is left out", "path", rel, "err", err)
 }
 
+// takeIn is what an owner can do about a whole file that is left out.
+const takeIn = "daybook dump FILE | daybook import - takes its rows in, then move it away"
+
 // openSealed opens the highest readable generation of every day and removes
 // the older ones that it has absorbed.
 func (c *Compactor) openSealed() error {
@@ -155,7 +158,7 @@ func (c *Compactor) openSealed() error {
 				return err
 			}
 			if _, absorbed := gens[0].Absorbed()[old.Name()]; !absorbed {
-				c.leaveOut(old.Path(), fmt.Errorf("a newer generation, %s, is there and does not say that it replaces it", gens[0].Name()))
+				c.leaveOut(old.Path(), fmt.Errorf("a newer generation, %s, is there and does not say that it replaces it: "+takeIn, gens[0].Name()))
 				continue
 			}
 			if c.readOnly {
@@ -425,7 +428,7 @@ func (c *Compactor) adopt(d task.Day, l *blocks.Live) error {
 			return err
 		}
 	default:
-		c.leaveOut(l.Path(), fmt.Errorf("%s is the live file of that day too", x.live.Name()))
+		c.leaveOut(l.Path(), fmt.Errorf("%s is the live file of that day too: "+takeIn, x.live.Name()))
 		return l.Close()
 	}
 	x.live, x.lastCut = l, modified(l.Path())
