@@ -1,14 +1,17 @@
 package blocks
 
 import (
+	"cmp"
 	"compress/bzip2"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -238,6 +241,12 @@ func checkLegacyTruth(t *testing.T, l *Legacy, want *legacyTruth) {
 	oldest, newest, err := l.Bounds(context.Background())
 	if err != nil || oldest != seconds(t, want.Oldest) || newest != seconds(t, want.Newest) {
 		t.Errorf("from %d to %d (%v), want %s to %s", oldest, newest, err, want.Oldest, want.Newest)
+	}
+	first := slices.MinFunc(rows, func(a, b task.Invocation) int {
+		return cmp.Compare(cmp.Or(a.FinishedAt, math.MaxInt64), cmp.Or(b.FinishedAt, math.MaxInt64))
+	})
+	if first.FinishedAt != seconds(t, want.FinishedMin) {
+		t.Errorf("the first to finish did at %d, want %s", first.FinishedAt, want.FinishedMin)
 	}
 	if n, exact := l.Rows(); exact || n < int64(want.TotalRows) {
 		t.Errorf("%d rows (exact: %v), there are %d", n, exact, want.TotalRows)
