@@ -220,7 +220,6 @@ type watched struct {
 	Type, UUID, Hostname, Name, Args, Kwargs, Result, Traceback, Queue string
 	Timestamp                                                          float64
 	Runtime                                                            *float64
-	Requeue                                                            bool
 }
 
 var watchedStates = map[string]task.State{
@@ -249,7 +248,7 @@ func compareWatched(t *testing.T, r *running, events []watched, gaps []task.Gap)
 		}) {
 			t.Errorf("%+v\nis not in %+v", e, v.Transitions)
 		}
-		if e.Name != "" && v.TaskName != e.Name || e.Queue != "" && v.Queue != e.Queue ||
+		if e.Name != "" && v.TaskName != e.Name || e.Args != "" && v.Args != e.Args || e.Kwargs != "" && v.Kwargs != e.Kwargs || e.Queue != "" && v.Queue != e.Queue ||
 			state == v.State && (v.Outcome.Result != e.Result || v.Outcome.Traceback != e.Traceback) ||
 			state == task.StateSuccess && (e.Runtime == nil || math.Abs(float64(v.Outcome.Runtime)-*e.Runtime*1e6) > 1) {
 			t.Errorf("%+v\nis not in %+v", e, v)
