@@ -198,28 +198,34 @@ func TestPatience(t *testing.T) {
 	const each = 3 * time.Millisecond
 	body := strings.Repeat(line("some-task-id")+"\n", 3000)
 	for _, whole := range []bool{false, true} {
-		f := newFake()
-		f.reserve = func(int64) (func(), error) {
-			<-time.After(each)
-			return func() {}, nil
-		}
-		var left time.Duration
-		f.appendFn = func(ctx context.Context, _ []tsdb.Record) (tsdb.Appended, error) {
-			deadline, _ := ctx.Deadline()
-			left = max(left, time.Until(deadline))
-			return tsdb.Appended{}, nil
-		}
-		if w := do(newAPI(f, func(c *api.Config) { c.WholeRequests = whole }), request("POST", "/api/v1/invocations", body)); w.Code != http.StatusOK || len(f.patience) < 4 {
-			t.Fatalf("%d, %d loans", w.Code, len(f.patience))
-		}
-		for i, got := range f.patience {
-			if most := tsdb.OverflowWait - time.Duration(i)*each; whole && got > most || !whole && got != tsdb.OverflowWait {
-				t.Errorf("whole=%t: loan %d may take %s", whole, i, got)
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake()
+			f.reserve = func(int64) (func(), error) {
+				<-time.After(each)
+				return func() {}, nil
 			}
-		}
-		if whole != (left <= tsdb.OverflowWait+tsdb.LogWait) {
-			t.Errorf("whole=%t: storing may take %s", whole, left)
-		}
+			var left time.Duration
+			f.appendFn = func(ctx context.Context, _ []tsdb.Record) (tsdb.Appended, error) {
+				deadline, _ := ctx.Deadline()
+				left = max(left, time.Until(deadline))
+				return tsdb.Appended{}, nil
+			}
+			if w := do(newAPI(f, func(c *api.Config) { c.WholeRequests = whole }), request("POST", "/api/v1/invocations", body)); w.Code != http.StatusOK || len(f.patience) < 4 {
+				t.Fatalf("%d, %d loans", w.Code, len(f.patience))
+			}
+			for i, got := range f.patience {
+				want := tsdb.OverflowWait
+				if whole {
+					want -= time.Duration(i) * each
+				}
+				if got != want {
+					t.Errorf("whole=%t: loan %d may take %s, want %s", whole, i, got, want)
+				}
+			}
+			if whole != (left <= tsdb.OverflowWait+tsdb.LogWait) {
+				t.Errorf("whole=%t: storing may take %s", whole, left)
+			}
+		})
 	}
 }
 
