@@ -87,9 +87,14 @@ func copiesUnderLoad(t *testing.T, settle time.Duration) {
 			}
 		}
 	})
+	until(t, "an invocation is acknowledged", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(acked) > 0
+	})
 	dest := t.TempDir()
 	began := time.Now()
-	for i := 0; i < 20 && time.Since(began) < 3*time.Second; i++ {
+	for i := 0; i < 20 && (i < 4 || time.Since(began) < 3*time.Second); i++ {
 		mu.Lock()
 		before := maps.Clone(acked)
 		mu.Unlock()
