@@ -2,6 +2,7 @@ package blocks
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -15,6 +16,21 @@ func (s *Sealed) LastCut() uint64 { return s.file.cuts.last() }
 
 // LastCut is the greatest cut id in the file, 0 if there is none.
 func (p *Parked) LastCut() uint64 { return p.state.Load().cuts.last() }
+
+// IsLive tells a day's live file from a sealed one: their names may be the same.
+func IsLive(path string) bool {
+	if _, _, ok := ParseLiveName(filepath.Base(path)); !ok {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false // whoever opens it says why
+	}
+	defer f.Close()
+	var head [20]byte
+	_, err = io.ReadFull(f, head[:])
+	return err == nil && string(head[:16]) == sqliteMagic && head[18] == 2 // in WAL mode
+}
 
 // OpenLiveReadOnly is OpenLive for a process that is not the file's writer. It
 // changes no byte of the file, and what Rows, Bounds, Masked and Knows say is

@@ -91,7 +91,7 @@ func (d *dumper) day(ctx context.Context, day task.Day) error {
 	return err
 }
 
-// file dumps one sealed or legacy file, wherever it is.
+// file dumps one day or legacy file, wherever it is.
 func (d *dumper) file(ctx context.Context, path string) error {
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("%s is neither a day (YYYY-MM-DD; daybook ls shows them) nor a file: %w", path, err)
@@ -120,12 +120,12 @@ func (d *dumper) file(ctx context.Context, path string) error {
 		d.files = append(d.files, dumped{close: l.Close, has: l.Knows})
 		return errors.Join(l.Select(ctx, sel, fn), failed)
 	}
-	s, err := blocks.OpenSealed(path)
+	files, closeFile, err := openDayFile(path)
 	if err != nil {
 		return err
 	}
 	catalog := blocks.NewCatalog(d.pool)
-	catalog.Edit(func(days map[task.Day]blocks.DayFiles) { days[s.Day()] = blocks.DayFiles{Day: s.Day(), Sealed: s} })
+	catalog.Edit(func(days map[task.Day]blocks.DayFiles) { days[files.Day] = files })
 	view := catalog.View()
 	whole := func(err error) error {
 		if un := view.Unreadable(); err == nil && len(un) > 0 {
@@ -133,11 +133,28 @@ func (d *dumper) file(ctx context.Context, path string) error {
 		}
 		return err
 	}
-	d.files = append(d.files, dumped{close: func() error { view.Release(); return s.Close() }, has: func(ctx context.Context, id string) (bool, error) {
+	d.files = append(d.files, dumped{close: func() error { view.Release(); return closeFile() }, has: func(ctx context.Context, id string) (bool, error) {
 		rows, err := view.Lookup(ctx, []string{id})
 		return len(rows) > 0, whole(err)
 	}})
 	return errors.Join(whole(view.Select(ctx, sel, fn)), failed)
+}
+
+// openDayFile opens a sealed file or a live one: of what lies over a sealed day
+// the rows that are in the file itself.
+func openDayFile(path string) (files blocks.DayFiles, closeFile func() error, err error) {
+	if blocks.IsLive(path) {
+		l, err := blocks.OpenLiveReadOnly(path)
+		if err != nil {
+			return files, nil, err
+		}
+		return blocks.DayFiles{Day: l.Day(), Live: l}, l.Close, nil
+	}
+	s, err := blocks.OpenSealed(path)
+	if err != nil {
+		return files, nil, err
+	}
+	return blocks.DayFiles{Day: s.Day(), Sealed: s}, s.Close, nil
 }
 
 // known reports whether an id is in a day that is done, or in one of files.
