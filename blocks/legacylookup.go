@@ -14,13 +14,14 @@ type legacyReader struct {
 }
 
 // Lookup returns what the file knows of ids, whole: the rows of all tables
-// merged. Ids that it does not know are not in the map.
+// merged. Ids that it does not know are not in the map. It does not wait for Select
+// to give a connection back; without ids it only sees whether the file has changed.
 func (l *Legacy) Lookup(ctx context.Context, ids []string) (map[string]task.Invocation, error) {
 	found := map[string]task.Invocation{}
-	if err := l.guard.check(); err != nil {
-		return nil, err
+	if err := l.guard.check(); err != nil || len(ids) == 0 {
+		return found, err
 	}
-	err := l.pool.with(ctx, func(c *conn) error {
+	err := l.pool.lookUp(ctx, func(c *conn) error {
 		r := legacyReader{l, c}
 		for _, id := range ids {
 			v, ok, err := r.find(ctx, id)
@@ -44,7 +45,7 @@ func (l *Legacy) Knows(ctx context.Context, id string) (known bool, err error) {
 	if err := l.guard.check(); err != nil {
 		return false, err
 	}
-	err = l.pool.with(ctx, func(c *conn) error {
+	err = l.pool.lookUp(ctx, func(c *conn) error {
 		r := legacyReader{l, c}
 		tables, err := r.holders(ctx, id)
 		for i := 0; i < len(tables) && err == nil && !known; i++ {

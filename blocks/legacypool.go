@@ -7,7 +7,10 @@ import (
 )
 
 const (
-	legacyConns = 4
+	legacyConns = 6
+	// legacyScans is how many of them may read for long at a time: look-ups by id,
+	// of which one that stores waits for, find one that scans cannot have.
+	legacyScans = 4
 	// legacyCache is the page cache of one connection, in KiB.
 	legacyCache = 4 << 10
 )
@@ -17,6 +20,7 @@ type legacyPool struct {
 	path  string
 	mode  legacyMode
 	turns chan struct{} // one place for every connection in use
+	scans chan struct{} // the same of those that scan
 	done  chan struct{} // closed by close
 	mu    struct {      // no I/O under it
 		sync.Mutex
@@ -27,22 +31,24 @@ type legacyPool struct {
 var errLegacyClosed = errors.New("the legacy file is closed")
 
 func newLegacyPool(path string, mode legacyMode) *legacyPool {
-	return &legacyPool{path: path, mode: mode, turns: make(chan struct{}, legacyConns), done: make(chan struct{})}
+	return &legacyPool{path: path, mode: mode, turns: make(chan struct{}, legacyConns), scans: make(chan struct{}, legacyScans), done: make(chan struct{})}
 }
 
-// with runs fn with a connection. After an error the connection is closed.
+// with runs fn, which may take long, with a connection. After an error the
+// connection is closed.
 func (p *legacyPool) with(ctx context.Context, fn func(*conn) error) error {
-	select {
-	case <-p.done:
-		return errLegacyClosed
-	default:
+	if err := p.enter(ctx, p.scans); err != nil {
+		return err
 	}
-	select {
-	case p.turns <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-p.done:
-		return errLegacyClosed
+	defer func() { <-p.scans }()
+	return p.lookUp(ctx, fn)
+}
+
+// lookUp is with for what takes no longer than looking up ids does: it does not
+// wait for scans.
+func (p *legacyPool) lookUp(ctx context.Context, fn func(*conn) error) error {
+	if err := p.enter(ctx, p.turns); err != nil {
+		return err
 	}
 	defer func() { <-p.turns }()
 	c, err := p.take()
@@ -56,6 +62,25 @@ func (p *legacyPool) with(ctx context.Context, fn func(*conn) error) error {
 	p.mu.idle = append(p.mu.idle, c)
 	p.mu.Unlock()
 	return nil
+}
+
+// enter takes a place.
+func (p *legacyPool) enter(ctx context.Context, places chan<- struct{}) error {
+	select {
+	case <-p.done:
+		return errLegacyClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	default:
+	}
+	select {
+	case places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.done:
+		return errLegacyClosed
+	}
 }
 
 func (p *legacyPool) take() (*conn, error) {

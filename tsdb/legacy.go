@@ -446,7 +446,7 @@ func (db *DB) legacyRows(ctx context.Context, ids []string, known bool) (out map
 		if !known {
 			ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { _, ok := out[id]; return ok })
 		}
-		rows, err := f.Lookup(ctx, ids)
+		rows, err := f.Lookup(ctx, f.sums.mayBeOf(ids))
 		if err != nil {
 			level.Warn(db.logger).Log("msg", "looking up in a legacy file", "path", f.Path(), "err", err)
 			unreadable = append(unreadable, f.Name())

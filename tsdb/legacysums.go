@@ -251,6 +251,11 @@ func (s *legacySums) mayContain(id string) bool {
 	return s.file == nil || s.file.MayContain(id)
 }
 
+// mayBeOf are those of ids that the file may know: see mayContain.
+func (s *legacySums) mayBeOf(ids []string) []string {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !s.mayContain(id) })
+}
+
 // share notes that the hour of a row time is shared.
 func (s *legacySums) share(at int64) {
 	h := rollup.Hour.Start(at)
