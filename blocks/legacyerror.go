@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/mattn/go-sqlite3"
 )
@@ -57,6 +59,30 @@ func legacyError(ctx context.Context, path string, err error) error {
 		e.Remedy = "see that the disk is well and that the directory for temporary files (SQLITE_TMPDIR) has room"
 	}
 	return e
+}
+
+// LegacyPassing reports whether an error of reading a legacy file says nothing of
+// what is in it, and is over when its reader has more time, or others let go of
+// descriptors or memory. Of a disk that fails it is not known: who waits for one
+// might wait for ever.
+func LegacyPassing(err error) bool {
+	scarce := []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
+	var se sqlite3.Error
+	switch {
+	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		return true
+	case slices.ContainsFunc(scarce, func(e syscall.Errno) bool { return errors.Is(err, e) }):
+		return true
+	case !errors.As(err, &se):
+		return false
+	}
+	switch se.Code {
+	case sqlite3.ErrNomem, sqlite3.ErrBusy, sqlite3.ErrLocked:
+		return true
+	case sqlite3.ErrCantOpen, sqlite3.ErrIoErr:
+		return slices.Contains(scarce, se.SystemErrno) || se.ExtendedCode == sqlite3.ErrIoErrNoMem
+	}
+	return false
 }
 
 // legacyRecover is the command that saves what can be read of a damaged file.

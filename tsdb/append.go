@@ -328,37 +328,9 @@ func (db *DB) resolve(ctx context.Context, invs []*task.Invocation) (map[string]
 	missing, gen := db.head.Missing(ids)
 	bases, _, _, err := db.stored(ctx, missing)
 	if err == nil {
-		db.addLegacy(ctx, invs, bases)
+		err = db.addLegacy(ctx, invs, bases)
 	}
 	return bases, gen, err
-}
-
-// addLegacy adds what legacy files know of invocations that may be that old to
-// their bases. What is cut from the head then covers it.
-func (db *DB) addLegacy(ctx context.Context, invs []*task.Invocation, bases map[string]head.Base) {
-	files, done := db.legacy.use()
-	defer done()
-	var ids, young []string
-	for _, v := range invs {
-		if _, new := bases[v.TaskID]; new && mayBeLegacy(files, v) {
-			ids = append(ids, v.TaskID)
-		} else if new {
-			young = append(young, v.TaskID)
-		}
-	}
-	for _, f := range files {
-		f.sums.noteNew(ids)
-		ids = append(ids, f.sums.noteNew(young)...)
-	}
-	rows, _ := db.legacyRows(ctx, ids, true)
-	for id, v := range rows {
-		b := bases[id]
-		if b.Inv != nil {
-			v.Merge(b.Inv)
-		}
-		b.Inv = &v
-		bases[id] = b
-	}
 }
 
 // stored finds what is stored of ids, in days and in the parked file. Every id

@@ -52,6 +52,9 @@ func (db *DB) Health() Health {
 		files, done := db.legacy.use()
 		defer done()
 		for _, f := range files {
+			if err := f.failing(); err != nil {
+				reason("%s cannot be read: %s", f.Path(), oneLine(err))
+			}
 			n, _ := f.Rows()
 			h.Rows, h.RowsExact = h.Rows+n, false
 			if f.oldest != 0 && (h.Oldest == 0 || f.oldest < h.Oldest) {

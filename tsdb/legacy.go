@@ -27,6 +27,7 @@ type legacyFile struct {
 	handedOver     bool  // it lies under data/legacy/, and is deleted when it leaves
 	users          sync.WaitGroup
 	sums           legacySums
+	reading        legacyReading
 	// leaving ends with leave, once the file is out of the list: what goes on
 	// for long with the file in use stops then.
 	leaving context.Context
@@ -404,64 +405,6 @@ func (db *DB) deleteHandedOver(path, cause string) error {
 	db.legacy.files = slices.Delete(db.legacy.files, i, i+1)
 	db.legacy.mu.Unlock()
 	return db.letGo(f, true, cause)
-}
-
-// mayBeLegacy reports whether a legacy file can know an invocation: not one
-// that was born after its newest row.
-func mayBeLegacy(files []*legacyFile, v *task.Invocation) bool {
-	born := v.SentAt
-	if born == 0 || v.ReceivedAt != 0 && v.ReceivedAt < born {
-		born = v.ReceivedAt
-	}
-	return len(files) > 0 && (born == 0 || born <= files[0].newest)
-}
-
-// knownTo reports whether one of some legacy files knows an id.
-func knownTo(ctx context.Context, files []*legacyFile, id string) (bool, error) {
-	var failed error
-	for _, f := range files {
-		if !f.sums.mayContain(id) {
-			continue
-		}
-		known, err := f.Knows(ctx, id)
-		if known {
-			return true, nil
-		}
-		failed = errors.Join(failed, err)
-	}
-	return false, failed
-}
-
-// legacyRows is what the newest legacy file that knows an id knows of it. A file
-// that fails is left out, and named. known says that the ids become known to the
-// head.
-func (db *DB) legacyRows(ctx context.Context, ids []string, known bool) (out map[string]task.Invocation, unreadable []string) {
-	files, done := db.legacy.use()
-	defer done()
-	out = map[string]task.Invocation{}
-	if len(ids) == 0 {
-		return out, nil
-	}
-	for _, f := range files {
-		if !known {
-			ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { _, ok := out[id]; return ok })
-		}
-		rows, err := f.Lookup(ctx, f.sums.mayBeOf(ids))
-		if err != nil {
-			level.Warn(db.logger).Log("msg", "looking up in a legacy file", "path", f.Path(), "err", err)
-			unreadable = append(unreadable, f.Name())
-			continue
-		}
-		for id, v := range rows {
-			if known {
-				f.sums.share(v.RowTime())
-			}
-			if _, newer := out[id]; !newer {
-				out[id] = v
-			}
-		}
-	}
-	return out, unreadable
 }
 
 // closeLegacies lets go of all files.

@@ -3,11 +3,16 @@ package tsdb
 import (
 	"context"
 	"errors"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-kit/log"
+
 	"daybook/blocks"
+	"daybook/head"
 	"daybook/tsdb/task"
 )
 
@@ -72,4 +77,167 @@ func TestLegacyLookupOfOtherIDs(t *testing.T) {
 	if _, err := db.Get(context.Background(), rows[0].TaskID); !errors.As(err, &missing) || len(missing.Coverage.Unreadable) != 1 {
 		t.Errorf("one that it holds: %v, %+v", err, missing)
 	}
+}
+
+// goesOn wants an invocation to be what the legacy file says and what came later.
+func goesOn(t *testing.T, db *DB, when string, old task.Invocation) {
+	t.Helper()
+	got, err := db.Get(context.Background(), old.TaskID)
+	if err != nil || got.State != old.State || got.ReceivedAt != old.ReceivedAt || got.FinishedAt != old.FinishedAt {
+		t.Errorf("%s: %v\n%s\nthe legacy file has\n%s", when, err, task.AppendJSON(nil, &got), task.AppendJSON(nil, &old))
+	}
+}
+
+// ended are those of rows that have ended, so that a late start does not change them.
+func ended(t *testing.T, rows []task.Invocation, n int) []task.Invocation {
+	t.Helper()
+	var out []task.Invocation
+	for _, v := range rows {
+		if v.State == task.StateSuccess && v.ReceivedAt != 0 {
+			out = append(out, v)
+		}
+	}
+	if len(out) < n {
+		t.Fatalf("%d have ended", len(out))
+	}
+	return out[:n]
+}
+
+// An event whose legacy row cannot be looked up for the moment is not taken: it would
+// hide the row for good. The client that comes again finds nothing of it in the way.
+func TestLegacyLookupEndsEarly(t *testing.T) {
+	db, rows := withLegacy(t, testOptions(t.TempDir(), &testClock{at: noon}))
+	defer db.Close()
+	mustAppend(t, db, finished("warm", noon)) // the log's file is open
+	tries := []struct {
+		why  string
+		with func(do func(context.Context))
+		want error // nil: any
+	}{
+		{"the client has gone", func(do func(context.Context)) {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			do(ctx)
+		}, context.Canceled},
+		{"its time has run out", func(do func(context.Context)) {
+			ctx, cancel := context.WithDeadline(context.Background(), time.Unix(1, 0))
+			defer cancel()
+			do(ctx)
+		}, ErrStalled},
+		{"there is no descriptor", func(do func(context.Context)) {
+			// Whoever holds the one connection that there is waits for it.
+			err := db.legacy.files[0].Select(context.Background(), blocks.Select{Skip: func(string, uint64) bool {
+				enough := starve(t)
+				do(context.Background())
+				enough()
+				return false
+			}}, func(*task.Invocation) (bool, error) { return false, nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, nil},
+	}
+	for i, old := range ended(t, rows, len(tries)) {
+		try, asked := tries[i], false
+		rec := started(old.TaskID, noon)
+		try.with(func(ctx context.Context) {
+			if asked { // Skip is called for every row
+				return
+			}
+			asked = true
+			_, err := db.Append(ctx, []Record{rec})
+			if err == nil || try.want != nil && !errors.Is(err, try.want) {
+				t.Errorf("%s: %v", try.why, err)
+			}
+			_, err = db.Get(ctx, old.TaskID)
+			if err == nil || errors.Is(err, ErrNotFound) {
+				t.Errorf("%s: it is looked up: %v", try.why, err)
+			}
+		})
+		if db.head.Get(old.TaskID) != nil {
+			t.Errorf("%s: it is in the head", try.why)
+		}
+		mustAppend(t, db, rec)
+		goesOn(t, db, try.why, old)
+	}
+	ails(t, db, true)
+}
+
+// The same of a replay: one that is ended in the middle does not settle that there is
+// nothing.
+func TestReplayEndsBesideLegacy(t *testing.T) {
+	o := testOptions(t.TempDir(), &testClock{at: noon})
+	db, rows := withLegacy(t, o)
+	o = db.opts
+	old := ended(t, rows, 1)[0]
+	mustAppend(t, db, started(old.TaskID, noon))
+	db.crash(t)
+	db, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { db.Close() }()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := db.head.Replay(context.Background(), head.Replaying{Known: func(uint64, task.Day) bool { return true }}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.resolveReplayed(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("ended: %v", err)
+	}
+	if err := db.resolveReplayed(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	db.ready.Store(true)
+	goesOn(t, db, "replayed", old)
+}
+
+// A legacy file that cannot be read any more stops no event. Health tells until it
+// can, the log at most once a minute, neither of them of readers who have gone.
+func TestLegacyFileFails(t *testing.T) {
+	var said strings.Builder
+	o := testOptions(t.TempDir(), &testClock{at: noon})
+	o.Logger = log.NewLogfmtLogger(log.NewSyncWriter(&said))
+	db, rows := withLegacy(t, o)
+	defer db.Close()
+	ctx := context.Background()
+	path := db.legacy.files[0].Path()
+	fi, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	warned := func() int { return strings.Count(said.String(), "level=warn") }
+	ask := func(ctx context.Context, n int) {
+		t.Helper()
+		_, _ = db.Get(ctx, rows[n].TaskID)
+		_, _ = db.Select(ctx, Query{Limit: 1})
+		_, _ = db.Append(ctx, []Record{started(rows[n].TaskID, noon)})
+	}
+	ask(gone, 0)
+	ails(t, db, true)
+	if n := warned(); n != 0 {
+		t.Errorf("%d warnings for readers that have gone:\n%s", n, said.String())
+	}
+	if err := os.Chtimes(path, time.Time{}, fi.ModTime().Add(time.Second)); err != nil { // as if it was written
+		t.Fatal(err)
+	}
+	for n := range 5 {
+		ask(ctx, n)
+		mustAppend(t, db, started(rows[n].TaskID, noon))
+		ails(t, db, true, path, "has changed")
+	}
+	if n := warned(); n != 1 {
+		t.Errorf("%d warnings, want one:\n%s", n, said.String())
+	}
+	ask(gone, 5)
+	ails(t, db, true, path, "has changed")
+	if err := os.Chtimes(path, time.Time{}, fi.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Get(ctx, rows[6].TaskID); err != nil {
+		t.Fatal(err)
+	}
+	ails(t, db, true)
 }

@@ -389,7 +389,7 @@ func (db *DB) shareKnown(ctx context.Context, f *legacyFile, ids []string, at []
 	newer, done := db.legacy.newer(f)
 	defer done()
 	for i, id := range ids {
-		known, err := knownTo(ctx, newer, id)
+		known, err := db.knownTo(ctx, newer, id)
 		if err != nil {
 			return err
 		}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"iter"
 
-	"github.com/go-kit/log/level"
-
 	"daybook/blocks"
 	"daybook/tsdb/task"
 )
@@ -48,7 +46,7 @@ func (db *DB) openLegacySource(ctx context.Context, f *legacyFile, newer []*lega
 			if hidden(id) {
 				return true
 			}
-			known, err := knownTo(ctx, newer, id)
+			known, err := db.knownTo(ctx, newer, id)
 			return known && err == nil
 		}}
 	rows := func(yield func(*task.Invocation) bool) {
@@ -60,9 +58,7 @@ func (db *DB) openLegacySource(ctx context.Context, f *legacyFile, newer []*lega
 			row := *v
 			return yield(&row), nil
 		})
-		if s.err != nil && ctx.Err() == nil {
-			level.Warn(db.logger).Log("msg", "reading a legacy file", "path", f.Path(), "err", s.err)
-		}
+		db.legacyRead(f, s.err)
 	}
 	s.next, s.stop = iter.Pull(iter.Seq[*task.Invocation](rows))
 	return s

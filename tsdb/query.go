@@ -47,7 +47,7 @@ func (db *DB) get(ctx context.Context, id string) (v task.Invocation, unreadable
 		if err != nil {
 			return task.Invocation{}, nil, err
 		}
-		old, failed := db.legacyRows(ctx, []string{id}, false)
+		old, failed, err := db.legacyRows(ctx, []string{id}, false)
 		v, ok := old[id]
 		if b := bases[id]; b.Inv != nil && ok {
 			return task.Merge(*b.Inv, v), nil, nil
@@ -56,7 +56,10 @@ func (db *DB) get(ctx context.Context, id string) (v task.Invocation, unreadable
 		} else if ok {
 			return v, nil, nil
 		}
-		if err := ctx.Err(); err != nil { // a legacy file fails for that, too
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil { // it may be there
 			return task.Invocation{}, nil, err
 		}
 		// It may have gone from one place to another between two looks.

@@ -167,7 +167,9 @@ func (db *DB) resolveReplayed(ctx context.Context) error {
 				invs = append(invs, v)
 			}
 		}
-		db.addLegacy(ctx, invs, bases)
+		if err := db.addLegacy(ctx, invs, bases); err != nil {
+			return fmt.Errorf("resolving replayed invocations: %w", err)
+		}
 		for id, b := range bases {
 			db.head.Resolve(id, b, covered(b, where[id]))
 		}

@@ -45,7 +45,7 @@ func (db *DB) OpenSQL(ctx context.Context, from, to int64) (*SQL, error) {
 	}
 	o.Hidden = func(ctx context.Context, l *blocks.Legacy, id string) (bool, error) {
 		i := slices.IndexFunc(files, func(f *legacyFile) bool { return f.Legacy == l })
-		return knownTo(ctx, files[:i], id)
+		return db.knownTo(ctx, files[:i], id)
 	}
 	o.Memory = func(yield func(*task.Invocation, error) bool) {
 		for _, v := range snap.Invs {
