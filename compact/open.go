@@ -38,7 +38,6 @@ func Open(o Options) (c *Compactor, err error) {
 			c = nil
 		}
 	}()
-	c.guard.seen = o.LastSeen
 	o.Catalog.IgnoreMoved()
 	if err := c.refuseNewerParked(); err != nil {
 		return c, err
@@ -56,6 +55,7 @@ func Open(o Options) (c *Compactor, err error) {
 	if err := c.openLive(); err != nil {
 		return c, err
 	}
+	c.guard.seen = lastSeen(o.LastSeen, slices.Collect(maps.Keys(c.days)))
 	c.publishAll()
 	return c, nil
 }

@@ -30,7 +30,9 @@ type dayState struct {
 
 // planSeal returns the days to seal now, oldest first. force ignores the
 // delay, the quiet time and the size of overlays. A day with a sealed file that
-// cannot be opened is never among them.
+// cannot be opened is never among them. A cut at a time that is yet to come
+// was made before the clock went back, or a file was touched by one that was ahead:
+// it counts as long ago, or the day would wait until that time comes again.
 func planSeal(now time.Time, states []dayState, delay time.Duration, force bool) []task.Day {
 	today := task.DayOf(now.UnixMicro())
 	midnight := time.UnixMicro(today.Start())
@@ -38,6 +40,9 @@ func planSeal(now time.Time, states []dayState, delay time.Duration, force bool)
 	for _, s := range states {
 		if s.day >= today || !s.hasLive || s.beingSealed || s.shut {
 			continue
+		}
+		if s.lastCut.Sub(now) >= quiet {
+			s.lastCut = time.Time{}
 		}
 		due := !now.Before(time.UnixMicro(s.day.End()).Add(delay)) && now.Sub(s.lastCut) >= quiet
 		if s.hasSealed {
@@ -76,21 +81,25 @@ func planRetention(now time.Time, days []task.Day, floor task.Day) []task.Day {
 	return out
 }
 
-// clockGuard pauses deletion by age after the clock has jumped: a wrong clock
-// must not cost the data.
+// clockGuard tells when the clock has jumped: deletion by age and giving up are
+// paused then, for a wrong clock must not cost the data. Jumps are seen by comparing
+// the time of day. A time.Time of this process also has a monotonic reading, which
+// knows of no jumps and comes first when two are compared: it is taken off.
 type clockGuard struct {
 	seen   time.Time // when the clock was last looked at; zero if never
-	paused time.Time // deletion by age is paused until then
+	paused time.Time // the pause lasts until then
 }
 
 const (
+	// clockJump is what counts as a jump: the clocks of two looks in a row differ by more.
 	clockJump  = time.Hour
 	clockPause = time.Hour
 )
 
 // look notes the time and reports whether the clock has jumped since it was
-// last seen, and whether deletion by age is paused.
+// last seen, and whether there is a pause.
 func (g *clockGuard) look(now time.Time) (jumped, paused bool) {
+	now = now.Round(0)
 	if !g.seen.IsZero() {
 		if d := now.Sub(g.seen); d > clockJump || d < -clockJump {
 			jumped = true
@@ -99,6 +108,35 @@ func (g *clockGuard) look(now time.Time) (jumped, paused bool) {
 	}
 	g.seen = now
 	return jumped, now.Before(g.paused)
+}
+
+// until is when the pause ends; zero if there is none.
+func (g *clockGuard) until(now time.Time) time.Time {
+	if now.Round(0).Before(g.paused) {
+		return g.paused
+	}
+	return time.Time{}
+}
+
+// unknownTime is when the clock was last seen in a directory that has days and does
+// not tell: any time is a jump from there.
+var unknownTime = time.Unix(0, 0)
+
+// lastSeen is when a daemon last ran in a directory, for clockGuard: zero if none has,
+// and nothing is there that could be deleted. locked is what LOCK says, days are those that have files.
+// Copied without its time LOCK has that of the copy; but a daemon always has a file of the
+// next day, and so none has run since the end of the newest.
+func lastSeen(locked time.Time, days []task.Day) time.Time {
+	switch {
+	case len(days) == 0:
+		return locked
+	case locked.IsZero():
+		return unknownTime
+	}
+	if end := time.UnixMicro(slices.Max(days).End()); end.Before(locked) {
+		return end
+	}
+	return locked
 }
 
 // victim is something that retention can delete: a day, a snapshot, or a

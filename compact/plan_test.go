@@ -46,6 +46,9 @@ func TestPlanSeal(t *testing.T) {
 		{"its sealed file cannot be opened", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, shut: true}, true, false},
 		{"small overlay of today", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 1, sealedRows: 1000, lastCut: at("2026-11-23T04:00:00Z")}, false, false},
 		{"large overlay", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 6, liveMasks: 5, sealedRows: 1000, lastCut: at("2026-11-23T04:00:00Z")}, false, true},
+		{"cut into before the clock went back", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, lastCut: at("2026-11-23T07:00:00Z")}, false, true},
+		{"cut into while this was asked", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, lastCut: at("2026-11-23T05:00:01Z")}, false, false},
+		{"small overlay of before the clock went back", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 1, sealedRows: 1000, lastCut: at("2026-11-25T04:00:00Z")}, false, true},
 		{"small overlay after the next midnight", "2026-11-24T01:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 1, sealedRows: 1000, lastCut: at("2026-11-23T04:00:00Z")}, false, true},
 	} {
 		got := planSeal(at(c.now), []dayState{c.state}, time.Hour, c.force)
@@ -99,6 +102,35 @@ func TestClockGuard(t *testing.T) {
 	}
 	if _, paused := g.look(now.Add(60 * time.Minute)); paused {
 		t.Error("the pause is over")
+	}
+}
+
+// A clock of the process does not show jumps unless it is asked for the time of day.
+func TestClockGuardLooksAtTheTimeOfDay(t *testing.T) {
+	var g clockGuard
+	g.look(time.Now())
+	if g.seen != g.seen.Round(0) {
+		t.Error("the time has a monotonic reading, which no jump shows in")
+	}
+}
+
+func TestLastSeen(t *testing.T) {
+	newest := []task.Day{theDay("2026-11-20"), theDay("2026-11-24"), theDay("2026-11-22")}
+	for _, c := range []struct {
+		name   string
+		locked time.Time
+		days   []task.Day
+		want   time.Time
+	}{
+		{"a new directory", time.Time{}, nil, time.Time{}},
+		{"nothing stored yet", at("2026-11-23T12:00:00Z"), nil, at("2026-11-23T12:00:00Z")},
+		{"a daemon ran", at("2026-11-23T12:00:00Z"), newest, at("2026-11-23T12:00:00Z")},
+		{"nothing tells", time.Time{}, newest, unknownTime},
+		{"a later time than a daemon can have run at", at("2027-03-01T12:00:00Z"), newest, at("2026-11-25T00:00:00Z")},
+	} {
+		if got := lastSeen(c.locked, c.days); !got.Equal(c.want) {
+			t.Errorf("%s: %s", c.name, got)
+		}
 	}
 }
 

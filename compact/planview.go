@@ -3,6 +3,7 @@ package compact
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -35,7 +36,7 @@ type RetentionPlan struct {
 	DiskSize    int64       // what an ordinary user can use of the file system
 	DiskUsed    int64
 	Past        []DayBytes // the days before today, oldest first
-	PausedSince time.Time  // deletion by age would pause: when the clock was last seen; else zero
+	PausedSince time.Time  // deletion by age would pause: when the clock was last seen (1970 if nothing tells); else zero
 	Pressure    []string   // what would still be over its limit
 }
 
@@ -88,11 +89,14 @@ func (c *Compactor) planAge(p *RetentionPlan, now time.Time, offered []offer, fr
 		return offered
 	}
 	// The next look at the clock is compared with the last one of a daemon.
-	var guard clockGuard
+	var locked time.Time
 	if fi, err := os.Stat(c.dirs.lock); err == nil && fi.Size() > 0 {
-		guard.seen = fi.ModTime()
+		locked = fi.ModTime()
 	}
-	seen := guard.seen
+	c.mu.Lock()
+	seen := lastSeen(locked, slices.Collect(maps.Keys(c.days)))
+	c.mu.Unlock()
+	guard := clockGuard{seen: seen}
 	if jumped, _ := guard.look(now); jumped {
 		p.PausedSince = seen
 		return offered

@@ -73,7 +73,7 @@ func printRetention(w *bufio.Writer, v tsdb.RetentionView, o tsdb.Options) {
 		out.flush()
 	}
 	if !v.PausedSince.IsZero() {
-		fmt.Fprintf(w, "deletion by age would pause for an hour: the clock was last seen at %s\n", v.PausedSince.UTC().Format(time.RFC3339))
+		fmt.Fprintf(w, "deletion by age would pause for an hour: %s\n", lastSeenText(v.PausedSince))
 	}
 	for _, p := range v.Pressure {
 		fmt.Fprintln(w, p)
@@ -90,6 +90,14 @@ func printRetention(w *bufio.Writer, v tsdb.RetentionView, o tsdb.Options) {
 		fmt.Fprintf(w, "disk at %g %%:    %s\n", o.DiskUsage, whenText(v.LimitAt, o.RetentionTime))
 	}
 	fmt.Fprintln(w, "disk full:      ", whenText(v.FullAt, o.RetentionTime))
+}
+
+// lastSeenText says why deletion would pause.
+func lastSeenText(at time.Time) string {
+	if at.Unix() == 0 {
+		return "nothing tells when a daemon last ran here"
+	}
+	return "the clock was last seen at " + at.UTC().Format(time.RFC3339)
 }
 
 // floorText says from when on events are taken.
