@@ -64,9 +64,11 @@ type Head interface {
 	// all is set; GapsStored lets them go.
 	EndedGaps(all bool) []task.Gap
 	GapsStored(gaps []task.Gap)
-	// LogFloor makes a raised retention floor durable; Floor tells it.
+	// LogFloor makes a raised retention floor durable; Floor tells it. WrongFloor
+	// tells one in the future, which does not count and which LogFloor replaces.
 	LogFloor(day task.Day) error
 	Floor() task.Day
+	WrongFloor() (floor task.Day, wrong bool)
 	// LogDeleted makes durable that rows from before a day are deleted.
 	LogDeleted(before task.Day) error
 	// Settle waits until every row that was found in a file before is in the head,

@@ -37,6 +37,12 @@
 // A file in days/ or live/ that cannot be understood is left where it is, out
 // of the catalog, and named by Unreadable. Nothing is deleted on suspicion.
 //
+// # The clock
+//
+// A clock that has jumped is not believed for an hour (Steady): until then no day is
+// deleted for its age, and nothing is given up. A directory that has days and does not
+// tell when a daemon last ran there counts as a jump.
+//
 // # What it does not do
 //
 // It never opens the log and knows the head only as the interface Head. It

@@ -14,26 +14,19 @@ import (
 	"daybook/tsdb/task"
 )
 
-// Retain deletes the days that are past retention and raises the floor. It
-// returns the number of days deleted.
+// Retain deletes the days that are past retention and raises the floor, or takes back one
+// that is not to be believed. It returns the number of days deleted.
 func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 	now := c.opts.Now()
-	c.mu.Lock()
-	jumped, paused := c.guard.look(now)
-	until := c.guard.paused
-	c.mu.Unlock()
-	if jumped {
-		level.Warn(c.logger).Log("msg", "the clock has jumped by more than an hour since it was last seen: deletion by age is paused", "until", until.UTC().Format(time.RFC3339))
-	}
+	steady := c.Steady()
 	c.Remember()
-	if paused || c.opts.RetentionTime == 0 {
+	if !steady {
 		return 0, nil
 	}
 	floor := floorOf(now, c.opts.RetentionTime)
-	// Deleting must not depend on writing: on a full disk the floor stays in
-	// memory, and the next start works it out anew.
-	if err := h.LogFloor(floor); err != nil {
-		level.Warn(c.logger).Log("msg", "the retention floor is not in the log", "err", err)
+	c.logFloor(h, floor)
+	if c.opts.RetentionTime == 0 {
+		return 0, nil
 	}
 	fault.Point("retain.floored")
 	var days []task.Day
@@ -51,6 +44,42 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 		fault.Point("retain.done")
 	}
 	return n, err
+}
+
+// Steady looks at the clock and reports whether it has gone on without a jump for an
+// hour. Until then nothing is deleted for its age, nor given up.
+func (c *Compactor) Steady() bool {
+	now := c.opts.Now()
+	c.mu.Lock()
+	seen := c.guard.seen
+	jumped, paused := c.guard.look(now)
+	until := c.guard.paused
+	c.mu.Unlock()
+	if jumped {
+		last := "never"
+		if !seen.Equal(unknownTime) {
+			last = stamp(seen)
+		}
+		level.Warn(c.logger).Log("msg", "the clock has jumped by more than an hour since it was last seen, or nobody has looked at it for as long: deletion by age and giving up are paused", "last_seen", last, "until", stamp(until))
+	}
+	return !paused
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// logFloor raises the floor. Deleting must not depend on writing: on a full disk
+// the floor stays in memory, and the next start works it out anew.
+func (c *Compactor) logFloor(h Head, floor task.Day) {
+	if wrong, is := h.WrongFloor(); is {
+		to := "none"
+		if d := max(floor, h.Floor()); d >= 0 {
+			to = d.String()
+		}
+		level.Warn(c.logger).Log("msg", "the retention floor lies in the future, where a clock that was wrong has put it: it is taken back", "floor", wrong, "to", to)
+	}
+	if err := h.LogFloor(floor); err != nil {
+		level.Warn(c.logger).Log("msg", "the retention floor is not in the log", "err", err)
+	}
 }
 
 // LetGo lets rows of expired days out of the head, and says so in the log, before
@@ -148,12 +177,10 @@ func (c *Compactor) Remember() {
 	c.opts.Observer.Tried("clock", err)
 }
 
-// Paused reports until when deletion by age is paused; zero if it is not.
+// Paused reports until when deletion by age and giving up are paused; zero if they are not.
 func (c *Compactor) Paused() time.Time {
+	now := c.opts.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.opts.Now().Before(c.guard.paused) {
-		return c.guard.paused
-	}
-	return time.Time{}
+	return c.guard.until(now)
 }

@@ -287,9 +287,7 @@ func (c *Compactor) deleteVictim(ctx context.Context, h Head, v victim, cause st
 		c.noteStuck(stuckLegacy, err)
 		return err
 	}
-	if err := h.LogFloor(v.day + 1); err != nil {
-		level.Warn(c.logger).Log("msg", "the retention floor is not in the log", "err", err)
-	}
+	c.logFloor(h, v.day+1)
 	fault.Point("retain.floored")
 	c.noteDeleted(h, v.day)
 	n, err := c.expire(ctx, h, []task.Day{v.day}, cause)

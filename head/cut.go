@@ -81,6 +81,7 @@ type Cut struct {
 func (h *Head) BeginCut(day task.Day, cs []Candidate, logged bool) *Cut {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	floor := h.believed()
 	c := &Cut{ID: h.nextCut, Day: day, Candidates: make([]Candidate, 0, len(cs))}
 	h.nextCut++
 	ids := make([]string, 0, len(cs))
@@ -90,7 +91,7 @@ func (h *Head) BeginCut(day task.Day, cs []Candidate, logged bool) *Cut {
 		}
 		x.entry.cutting = true
 		c.Candidates = append(c.Candidates, x)
-		if !x.Based && !x.Parked || day >= 0 && day < h.floor {
+		if !x.Based && !x.Parked || day >= 0 && day < floor {
 			ids = append(ids, x.Inv.TaskID)
 		}
 	}

@@ -34,6 +34,9 @@
 // simple: a checkpoint may overlap with the records behind it, and rows that
 // were cut in the middle of a replay need no cut record at all.
 //
+// The retention floor rises with time. One beyond today was raised by a clock that was
+// ahead: it does not count, and LogFloor replaces it (floor.go).
+//
 // # What it does not do
 //
 // It opens no files, starts no goroutines and never imports blocks.

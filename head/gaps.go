@@ -75,7 +75,8 @@ func (h *Head) dropGap(oldest, now, n int64) task.Gap {
 func (h *Head) Gaps() []task.Gap {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return slices.DeleteFunc(h.gaps.Sorted(), func(g task.Gap) bool { return g.Day() < h.floor })
+	floor := h.believed()
+	return slices.DeleteFunc(h.gaps.Sorted(), func(g task.Gap) bool { return g.Day() < floor })
 }
 
 // EndedGaps returns those gaps that are to be stored in the files of the days
@@ -89,9 +90,10 @@ func (h *Head) EndedGaps(all bool) []task.Gap {
 		return nil
 	}
 	var out []task.Gap
+	floor := h.believed()
 	for _, g := range h.gaps.Sorted() {
 		switch {
-		case g.Day() < h.floor:
+		case g.Day() < floor:
 			h.gaps.Remove(g)
 		case all || g.To <= ended:
 			out = append(out, g)

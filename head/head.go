@@ -16,6 +16,7 @@ type Options struct {
 	MaxBytes    int64 // hard cap on their bytes, reserved ones included
 	Settle      time.Duration
 	OpenTimeout time.Duration
+	Retention   time.Duration // by age; 0 keeps for ever
 	Now         func() time.Time
 }
 
@@ -37,7 +38,7 @@ type Head struct {
 	seq         uint64
 	gen         uint64 // counts what has left the head for a file
 	nextCut     uint64
-	floor       task.Day
+	floor       task.Day // see believed
 	gone        task.Day // rows of days before this one have been deleted; never if none have
 	loggedFloor task.Day // what of floor and gone is durable
 	loggedGone  task.Day

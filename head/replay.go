@@ -65,7 +65,7 @@ func (h *Head) replayRecord(ctx context.Context, rec *record, r Replaying) error
 	case kindState:
 		h.CutSeen(rec.cut - 1)
 		h.mu.Lock()
-		h.floor, h.gone = max(h.floor, rec.day), max(h.gone, rec.gone)
+		h.floor, h.gone = rec.day, max(h.gone, rec.gone) // the last floor: one may have been taken back
 		h.mu.Unlock()
 	}
 	return nil

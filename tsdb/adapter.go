@@ -52,6 +52,7 @@ func (c cuttable) Checkpoint() error             { return c.checkpoint() }
 func (c cuttable) EndedGaps(all bool) []task.Gap { return c.h.EndedGaps(all) }
 func (c cuttable) GapsStored(gaps []task.Gap)    { c.h.GapsStored(gaps) }
 func (c cuttable) Floor() task.Day               { return c.h.Floor() }
+func (c cuttable) WrongFloor() (task.Day, bool)  { return c.h.WrongFloor() }
 
 func (c cuttable) BeginCut(d task.Day, rows []compact.Row, logged bool) compact.Cut {
 	cs := make([]head.Candidate, 0, len(rows))

@@ -27,7 +27,10 @@ func (db *DB) Health() Health {
 		reason("%s is left out: %v", path, err)
 	}
 	if until := db.compact.Paused(); !until.IsZero() {
-		reason("the clock has jumped: deletion by age is paused until %s", until.UTC().Format(time.RFC3339))
+		reason("the clock has jumped, or no daemon ran here: deletion by age and giving up are paused until %s", until.UTC().Format(time.RFC3339))
+	}
+	if floor, wrong := db.head.WrongFloor(); wrong && !db.readOnly {
+		reason("the retention floor, %s, lies in the future, where a clock that was wrong has put it: it does not count, and is taken back when the clock has gone on without a jump for an hour", floor)
 	}
 	if p := db.compact.Pressure(); p != "" {
 		reason("%s", p)
