@@ -17,21 +17,25 @@ type Candidate struct {
 // Ready returns up to limit entries that are to be cut into days: finished or
 // given up, and settled (or all of them, if all is set). Open ones whose last
 // event is older than the open timeout are given up: at that moment, but never
-// before the start of the present day.
+// before the start of the present day; none as long as the clock is not steady.
+// One that was touched at a time that is yet to come, before the clock went back, is
+// settled: it must not wait, and hold up all behind it, until that time comes again.
 func (h *Head) Ready(all bool, limit int) []Candidate {
+	steady := h.opts.Steady == nil || h.opts.Steady() // before mu, which it knows nothing of
 	now := h.opts.Now().UnixMicro()
-	settled := now - h.opts.Settle.Microseconds()
+	settle := h.opts.Settle.Microseconds()
+	settled := func(e *entry) bool { return all || now-e.touched >= settle || e.touched-now >= settle }
 	timeout := h.opts.OpenTimeout.Microseconds()
 	today := task.DayOf(now).Start()
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	var out []Candidate
-	for e := h.done.first; e != nil && len(out) < limit && (all || e.touched <= settled); e = e.next {
+	for e := h.done.first; e != nil && len(out) < limit && settled(e); e = e.next {
 		if !e.cutting {
 			out = append(out, candidate(e, e.inv))
 		}
 	}
-	for e := h.open.first; e != nil && len(out) < limit && (all || e.touched <= settled); e = e.next {
+	for e := h.open.first; e != nil && steady && len(out) < limit && settled(e); e = e.next {
 		if e.cutting || e.inv.UpdatedAt+timeout > now {
 			continue
 		}

@@ -73,3 +73,37 @@ func TestFloorBeyondTodayWithoutRetention(t *testing.T) {
 		t.Errorf("the floor is %s", f)
 	}
 }
+
+// What was touched before the clock went back is settled, and does not stand before
+// what comes after it.
+func TestClockGoesBack(t *testing.T) {
+	c := newClock()
+	h := open(t, t.TempDir(), c, Options{})
+	replay(t, h, none, nil)
+	add(t, h, event("before", task.StateSuccess, c.now().UnixMicro()), Base{})
+	c.at = c.at.Add(-6 * time.Hour)
+	add(t, h, event("after", task.StateSuccess, c.now().UnixMicro()), Base{})
+	if n := len(h.Ready(false, 10)); n != 1 {
+		t.Errorf("%d are settled at once", n)
+	}
+	c.at = c.at.Add(2 * time.Second)
+	if n := len(h.Ready(false, 10)); n != 2 {
+		t.Errorf("%d are settled", n)
+	}
+}
+
+// Nothing is given up by a clock that is not steady.
+func TestUnsteadyClock(t *testing.T) {
+	c, steady := newClock(), false
+	h := open(t, t.TempDir(), c, Options{Steady: func() bool { return steady }})
+	replay(t, h, none, nil)
+	add(t, h, event("open", task.StateStarted, c.now().UnixMicro()), Base{})
+	add(t, h, event("done", task.StateSuccess, c.now().UnixMicro()), Base{})
+	c.at = c.at.Add(48 * time.Hour)
+	if n := len(h.Ready(true, 10)); n != 1 {
+		t.Errorf("%d are ready while it is not", n)
+	}
+	if steady = true; len(h.Ready(true, 10)) != 2 {
+		t.Error("not given up when it is")
+	}
+}

@@ -18,6 +18,9 @@ type Options struct {
 	OpenTimeout time.Duration
 	Retention   time.Duration // by age; 0 keeps for ever
 	Now         func() time.Time
+	// Steady reports whether the clock has not jumped of late: nothing is given up
+	// unless it is. nil: always. It is called without locks of the head.
+	Steady func() bool
 }
 
 // Head is the recent invocations. All methods are safe for concurrent use
@@ -159,9 +162,9 @@ func (h *Head) apply(e *entry, v *task.Invocation, base Base, now int64) {
 	m := *v // the caller may use its memory again
 	switch {
 	case e != nil:
-		m = task.Merge(*e.inv, *v)
+		m = task.Merge(reopened(e.inv, v, now), *v)
 	case base.Inv != nil:
-		m = task.Merge(*base.Inv, *v)
+		m = task.Merge(reopened(base.Inv, v, now), *v)
 	}
 	merged := &m
 	if e == nil {
@@ -173,6 +176,18 @@ func (h *Head) apply(e *entry, v *task.Invocation, base Base, now int64) {
 		h.invs = append(h.invs, merged)
 	}
 	h.set(e, merged, now)
+}
+
+// reopened is known as news is to be merged into it. An event after it was given up
+// opens an invocation again, which Merge sees to; but at a time that is yet to
+// come it was given up by a clock that was ahead, and no event of now would be after
+// that. It is left out here and not by Merge, which asks no clock and must not.
+func reopened(known, news *task.Invocation, now int64) task.Invocation {
+	v := *known
+	if v.GivenUpAt > now && news.UpdatedAt > v.UpdatedAt {
+		v.GivenUpAt = 0
+	}
+	return v
 }
 
 // set gives e a new state and its place in the lists. The caller holds mu.

@@ -124,6 +124,7 @@ func (h *Head) Unresolved(limit, below int) (ids []string, next int) {
 // row is where it belongs; if it also says everything that the entry says, the
 // entry goes.
 func (h *Head) Resolve(id string, b Base, covered bool) {
+	now := h.opts.Now().UnixMicro()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	e := h.byID[id]
@@ -135,7 +136,7 @@ func (h *Head) Resolve(id string, b Base, covered bool) {
 	if b.Inv == nil {
 		return
 	}
-	m := task.Merge(*b.Inv, *e.inv)
+	m := task.Merge(reopened(b.Inv, e.inv, now), *e.inv)
 	if covered && string(task.AppendBinary(nil, &m)) == string(task.AppendBinary(nil, b.Inv)) {
 		h.remove(e)
 		return

@@ -187,3 +187,78 @@ func TestRestoredDaysAreKeptForAnHour(t *testing.T) {
 		t.Error("a new directory has nothing to be careful with")
 	}
 }
+
+// A clock that jumps gives nothing up for an hour; and what a clock that was ahead
+// has given up, an event of now opens again, for good.
+func TestClockJumpGivesNothingUp(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := start(t, o)
+	defer func() { db.Close() }()
+	mustAppend(t, db, started("parked", noon))
+	if n, err := db.compact.Park(ctx, db.cuttable(), 20, true); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	mustAppend(t, db, started("x", noon), started("quiet", noon))
+	c.add(10 * time.Second)
+	db.cutRound(ctx)
+	c.add(10 * aDay)
+	db.cutRound(ctx)
+	c.add(59 * time.Minute)
+	db.cutRound(ctx)
+	if open, parked := db.head.Stats().Open, db.compact.Parked().Rows(); open != 2 || parked != 1 {
+		t.Fatalf("%d are open, %d parked", open, parked)
+	}
+	c.add(2 * time.Minute)
+	for range 2 {
+		db.cutRound(ctx)
+		c.add(5 * time.Second)
+	}
+	for _, id := range []string{"parked", "x", "quiet"} {
+		if v := mustGet(t, db, id); v.GivenUpAt == 0 {
+			t.Errorf("%s is not given up", id)
+		}
+	}
+	c.add(-10 * aDay)
+	mustAppend(t, db, started("x", c.now()), started("quiet", noon))
+	look := func(when string) {
+		t.Helper()
+		if v := mustGet(t, db, "x"); v.GivenUpAt != 0 {
+			t.Errorf("%s an event of now is not heeded: %+v", when, v)
+		}
+		if v := mustGet(t, db, "quiet"); v.GivenUpAt == 0 {
+			t.Errorf("%s an event that is known already reopens", when)
+		}
+	}
+	look("at once,")
+	db.crash(t)
+	db = start(t, o)
+	look("after a crash,")
+	mustAppend(t, db, finished("x", c.now()))
+	if _, err := db.Cut(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	page, err := db.Select(ctx, Query{Filter: task.Filter{TaskID: "x"}, Limit: 10})
+	if err != nil || len(page.Invocations) != 1 || page.Invocations[0].State != task.StateSuccess {
+		t.Errorf("%v: %+v", err, page.Invocations)
+	}
+}
+
+// Cuts go on when the clock has gone back.
+func TestClockGoesBack(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := &testClock{at: noon}
+	db := start(t, testOptions(t.TempDir(), c))
+	defer db.Close()
+	mustAppend(t, db, finished("before", noon))
+	c.add(-6 * time.Hour)
+	mustAppend(t, db, finished("after", c.now()))
+	c.add(5 * time.Second)
+	db.cutRound(ctx)
+	if st := db.head.Stats(); st.Records != 0 {
+		t.Errorf("%d are left in the head", st.Records)
+	}
+}

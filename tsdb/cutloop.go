@@ -156,10 +156,10 @@ func (db *DB) park(ctx context.Context, logged bool) (parked int, err error) {
 }
 
 // giveUpParked brings back parked invocations whose last event is older than
-// the open timeout; the cut then gives them up.
+// the open timeout; the cut then gives them up. While it would not, they stay.
 func (db *DB) giveUpParked(ctx context.Context) error {
 	parked := db.compact.Parked()
-	if parked.Rows() == 0 || db.fullness() > 0.75 {
+	if parked.Rows() == 0 || db.fullness() > 0.75 || !db.compact.Steady() {
 		return nil
 	}
 	old, err := parked.Older(ctx, db.now()-db.opts.OpenTimeout.Microseconds(), giveUpBatch)

@@ -187,7 +187,7 @@ func (db *DB) lastSeen() time.Time {
 
 func (db *DB) headOptions() head.Options {
 	o := &db.opts
-	return head.Options{MaxRecords: o.HeadMaxRecords, MaxBytes: o.HeadMaxBytes, Settle: o.Settle, OpenTimeout: o.OpenTimeout, Retention: o.RetentionTime, Now: o.Now}
+	return head.Options{MaxRecords: o.HeadMaxRecords, MaxBytes: o.HeadMaxBytes, Settle: o.Settle, OpenTimeout: o.OpenTimeout, Retention: o.RetentionTime, Now: o.Now, Steady: db.compact.Steady}
 }
 
 func (db *DB) openHead() error {
