@@ -127,7 +127,7 @@ func TestLegacyLookupEndsEarly(t *testing.T) {
 		{"there is no descriptor", func(do func(context.Context)) {
 			// Whoever holds the one connection that there is waits for it.
 			err := db.legacy.files[0].Select(context.Background(), blocks.Select{Skip: func(string, uint64) bool {
-				enough := starve(t)
+				enough := starve(t, 0)
 				do(context.Background())
 				enough()
 				return false
