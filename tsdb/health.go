@@ -23,6 +23,7 @@ func (db *DB) Health() Health {
 		reason("%s cannot be read: %v", name, err)
 	}
 	h.Reasons = append(h.Reasons, db.unreadReasons()...)
+	h.Reasons = append(h.Reasons, db.legacyReasons()...)
 	for path, err := range db.legacyErrors {
 		reason("%s is left out: %v", path, err)
 	}
@@ -55,9 +56,6 @@ func (db *DB) Health() Health {
 		files, done := db.legacy.use()
 		defer done()
 		for _, f := range files {
-			if err := f.failing(); err != nil {
-				reason("%s cannot be read: %s", f.Path(), oneLine(err))
-			}
 			n, _ := f.Rows()
 			h.Rows, h.RowsExact = h.Rows+n, false
 			if f.oldest != 0 && (h.Oldest == 0 || f.oldest < h.Oldest) {

@@ -41,11 +41,19 @@ func (db *DB) legacyRead(f *legacyFile, err error) {
 	}
 }
 
-// failing is why a file could not be read when that was last tried.
-func (f *legacyFile) failing() error {
-	f.reading.mu.Lock()
-	defer f.reading.mu.Unlock()
-	return f.reading.err
+// legacyReasons is what Health says of the attached files that could not be read
+// when that was last tried.
+func (db *DB) legacyReasons() (reasons []string) {
+	files, done := db.legacy.use()
+	defer done()
+	for _, f := range files {
+		f.reading.mu.Lock()
+		if err := f.reading.err; err != nil {
+			reasons = append(reasons, fmt.Sprintf("%s cannot be read: %s", f.Path(), oneLine(err)))
+		}
+		f.reading.mu.Unlock()
+	}
+	return reasons
 }
 
 // mayBeLegacy reports whether a legacy file can know an invocation: not one

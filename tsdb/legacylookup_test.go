@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"daybook/blocks"
 	"daybook/head"
@@ -197,7 +198,8 @@ func TestReplayEndsBesideLegacy(t *testing.T) {
 func TestLegacyFileFails(t *testing.T) {
 	var said strings.Builder
 	o := testOptions(t.TempDir(), &testClock{at: noon})
-	o.Logger = log.NewLogfmtLogger(log.NewSyncWriter(&said))
+	reg := prometheus.NewRegistry()
+	o.Metrics, o.Logger = reg, log.NewLogfmtLogger(log.NewSyncWriter(&said))
 	db, rows := withLegacy(t, o)
 	defer db.Close()
 	ctx := context.Background()
@@ -227,6 +229,9 @@ func TestLegacyFileFails(t *testing.T) {
 		ask(ctx, n)
 		mustAppend(t, db, started(rows[n].TaskID, noon))
 		ails(t, db, true, path, "has changed")
+	}
+	if n := value(t, reg, "daybook_unreadable_files"); n != 1 {
+		t.Errorf("%v unreadable files are counted", n)
 	}
 	if n := warned(); n != 1 {
 		t.Errorf("%d warnings, want one:\n%s", n, said.String())

@@ -142,7 +142,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	put(descReady, flag(g.db.Ready().Ready))
 	put(descCanStore, flag(h.CanStore))
 	put(descDiskFree, float64(h.DiskFreeBytes))
-	put(descUnreadable, float64(len(g.db.compact.Unreadable())+len(g.db.unreadFiles())))
+	put(descUnreadable, float64(len(g.db.compact.Unreadable())+len(g.db.unreadFiles())+len(g.db.legacyReasons())))
 	if g.db.usable() != nil {
 		return
 	}
