@@ -102,9 +102,10 @@ func (db *DB) hasRoom() bool {
 }
 
 // Append stores records. When it returns nil, every record that is not listed
-// in Appended is logged (fsynced, by the default policy). ErrNotReady means
-// that nothing was stored, as does ErrOverloaded unless ctx has ended; another
-// error, that some may be.
+// in Appended is logged (fsynced, by the default policy). ErrNotReady,
+// ErrReadOnly, ErrClosed, ErrTooLarge and ErrDiskFull mean that nothing was
+// stored, as does ErrOverloaded unless ctx has ended; another error (ErrStalled,
+// those of the log), that some may be.
 func (db *DB) Append(ctx context.Context, recs []Record) (Appended, error) {
 	if db.readOnly {
 		return Appended{}, ErrReadOnly

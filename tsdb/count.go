@@ -62,7 +62,9 @@ type CountPoint struct {
 	Groups []GroupCount
 }
 
-// Count counts, from rollups where the filter allows, else from rows.
+// Count counts, from rollups where the filter allows, else from rows. If ctx ends
+// it answers what it has counted, not Complete, or with the error of ctx if that
+// is nothing. It returns ErrNotReady, ErrClosed, or what is wrong with By or Step.
 func (db *DB) Count(ctx context.Context, q CountQuery) (Count, error) {
 	if err := db.usable(); err != nil {
 		return Count{}, err

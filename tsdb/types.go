@@ -127,12 +127,12 @@ type Health struct {
 	HeadBytes     int64
 	Rows          int64 // everywhere
 	RowsExact     bool
-	Oldest        int64 // oldest row time, microseconds; 0 if none
-	DroppedTotal  int64
-	RejectedTotal int64
-	WALBytes      int64
-	DiskUsagePct  float64
-	DiskFreeBytes int64
+	Oldest        int64   // oldest row time, microseconds; 0 if none
+	DroppedTotal  int64   // records dropped as the head was full, since Open
+	RejectedTotal int64   // records refused one by one, since Open
+	WALBytes      int64   // of the log
+	DiskUsagePct  float64 // of the file system of Dir: 0 to 100
+	DiskFreeBytes int64   // there, for an ordinary user
 }
 
 // Progress tells how far the replay of the log has come.

@@ -80,7 +80,8 @@ func (w *Workflow) Path(i int) []int {
 }
 
 // Workflow answers which invocations have a root, as a tree, at most limit of
-// them; a *NotFoundError if nothing is known of the root and nothing names it.
+// them; a *NotFoundError if nothing is known of the root and nothing names it. If ctx
+// ends it answers what it has found, not Complete. Other errors are those of Select.
 func (db *DB) Workflow(ctx context.Context, rootID string, limit int) (Workflow, error) {
 	w := Workflow{RootID: rootID, Complete: true}
 	byID := map[string]task.Invocation{}

@@ -10,7 +10,7 @@ type Summary struct {
 	Revoked     uint64
 	Rejected    uint64
 	GivenUp     uint64
-	Retries     uint64
+	Retries     uint64  // attempts beyond the first
 	FailureRate float64 // failures over failures and successes, 0 to 1
 	Runtime     Distribution
 	Wait        Distribution
