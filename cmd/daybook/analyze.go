@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -33,20 +31,19 @@ func (c *analyzeCommand) run() error {
 	if _, err := os.Stat(c.dir); errors.Is(err, fs.ErrNotExist) && !exists(c.target) {
 		return fmt.Errorf("there is no data directory %s (--storage.path says where it is)", c.dir)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	signal.Ignore(syscall.SIGPIPE)
-	a, err := tsdb.Analyze(ctx, c.dir, c.target)
-	if err != nil {
-		return fmt.Errorf("analyze: %w", err)
-	}
-	w := bufio.NewWriter(os.Stdout)
-	if c.json {
-		err = printAnalysisJSON(w, a)
-	} else {
-		printAnalysis(w, a)
-	}
-	return errors.Join(err, w.Flush())
+	return interruptible(func(ctx context.Context) error {
+		a, err := tsdb.Analyze(ctx, c.dir, c.target)
+		if err != nil {
+			return fmt.Errorf("analyze: %w", err)
+		}
+		w := bufio.NewWriter(os.Stdout)
+		if c.json {
+			err = printAnalysisJSON(w, a)
+		} else {
+			printAnalysis(w, a)
+		}
+		return errors.Join(err, w.Flush())
+	})
 }
 
 func exists(path string) bool {

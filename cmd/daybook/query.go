@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -120,15 +118,12 @@ func (c *queryCommand) run() error {
 	if _, err := params.ParseList(given, time.Now()); err != nil {
 		return &tsdb.OptionsError{Err: err}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	signal.Ignore(syscall.SIGPIPE)
 	client, err := c.daemon.client()
 	if err != nil {
 		return &tsdb.OptionsError{Err: err}
 	}
 	if client != nil {
-		err := c.walk(ctx, given, client)
+		err := interruptible(func(ctx context.Context) error { return c.walk(ctx, given, client) })
 		var none *noDaemonError
 		if !errors.As(err, &none) {
 			return err
