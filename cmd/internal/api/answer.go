@@ -8,6 +8,8 @@ import (
 
 	"github.com/go-kit/log/level"
 	"github.com/klauspost/compress/gzip"
+
+	"daybook/cmd/internal/params"
 )
 
 // piece is how much of an answer is put together before it is sent.
@@ -46,7 +48,7 @@ func (o *answer) spill() {
 func (a *API) finish(r *http.Request, o *answer) {
 	o.send(true)
 	if o.err != nil { // the client went away
-		level.Debug(a.Logger).Log("msg", "answer not delivered", "path", clip(r.URL.Path), "err", o.err)
+		level.Debug(a.Logger).Log("msg", "answer not delivered", "path", params.Clip(r.URL.Path), "err", o.err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"daybook/cmd/internal/params"
 	"daybook/tsdb"
 )
 
@@ -103,7 +104,7 @@ func contentEncoding(h http.Header) (string, error) {
 	case "zstd":
 		return "zstd", nil
 	}
-	return "", refuse(http.StatusUnsupportedMediaType, "Content-Encoding %q is not understood, only gzip and zstd", clip(name))
+	return "", refuse(http.StatusUnsupportedMediaType, "Content-Encoding %q is not understood, only gzip and zstd", params.Clip(name))
 }
 
 // bodyError turns an error of reading a body into what the client is told.

@@ -29,7 +29,7 @@ func (a *API) count(w http.ResponseWriter, r *http.Request, _ string) error {
 	p := a.reader(v)
 	q := tsdb.CountQuery{Filter: p.Filter(), Text: p.Text(), By: p.One("by"), Step: p.step(rollup.Forever)}
 	if q.By != "" && tsdb.CountBy[q.By] == nil {
-		p.Fail("by", "%q is none of task_name, state, worker, worker_group, queue, exception_type", clip(q.By))
+		p.Fail("by", "%q is none of task_name, state, worker, worker_group, queue, exception_type", params.Clip(q.By))
 	}
 	if q.Step != rollup.Forever {
 		if p.One("to") == "" {

@@ -69,7 +69,7 @@ func classify(err error) (e *statusError, unexpected bool) {
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e, unexpected := classify(err)
 	if unexpected {
-		level.Error(a.Logger).Log("msg", "request failed", "method", r.Method, "path", clip(r.URL.Path), "err", err)
+		level.Error(a.Logger).Log("msg", "request failed", "method", r.Method, "path", params.Clip(r.URL.Path), "err", err)
 	}
 	if e.retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(e.retry))

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"daybook/cmd/internal/params"
 )
 
 // handler answers a request or says why not; arg is the rest of the path.
@@ -104,7 +106,7 @@ func (a *API) scrape(w http.ResponseWriter, r *http.Request, _ string) error {
 func (a *API) serve(w http.ResponseWriter, r *http.Request, endpoint, arg string) error {
 	methods, ok := a.routes[endpoint]
 	if !ok {
-		return refuse(http.StatusNotFound, "no such endpoint: %s", clip(r.URL.Path))
+		return refuse(http.StatusNotFound, "no such endpoint: %s", params.Clip(r.URL.Path))
 	}
 	method := r.Method
 	if method == http.MethodHead {
@@ -117,7 +119,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, endpoint, arg string
 	h := methods[method]
 	if h == nil {
 		w.Header().Set("Allow", allow(methods, a.ReadOnly))
-		return refuse(http.StatusMethodNotAllowed, "%s is not possible here, only %s", clip(r.Method), w.Header().Get("Allow"))
+		return refuse(http.StatusMethodNotAllowed, "%s is not possible here, only %s", params.Clip(r.Method), w.Header().Get("Allow"))
 	}
 	return h(w, r, arg)
 }
@@ -135,13 +137,4 @@ func allow(methods route, readOnly bool) string {
 	}
 	slices.Sort(list)
 	return strings.Join(list, ", ")
-}
-
-// clip shortens what came from outside for an error message.
-func clip(s string) string {
-	const limit = 200
-	if len(s) > limit {
-		return strings.ToValidUTF8(s[:limit], "") + "…"
-	}
-	return s
 }

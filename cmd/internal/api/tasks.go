@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"daybook/cmd/internal/params"
 	"daybook/cmd/internal/render"
 	"daybook/tsdb"
 	"daybook/tsdb/rollup"
@@ -56,7 +57,7 @@ func (a *API) tasks(w http.ResponseWriter, r *http.Request, _ string) error {
 func (a *API) task(w http.ResponseWriter, r *http.Request, name string) error {
 	return a.summaries(w, r, name, func(dst []byte, list []tsdb.TaskSummary, c *tsdb.Coverage) ([]byte, error) {
 		if len(list) == 0 {
-			return nil, &statusError{code: http.StatusNotFound, text: fmt.Sprintf("no invocation of task %q in this range", clip(name)), coverage: c}
+			return nil, &statusError{code: http.StatusNotFound, text: fmt.Sprintf("no invocation of task %q in this range", params.Clip(name)), coverage: c}
 		}
 		dst = appendSummary(dst, &list[0])
 		return append(appendCoverage(append(dst, `,"coverage":`...), c), '}'), nil
@@ -92,17 +93,8 @@ func (a *API) summaries(w http.ResponseWriter, r *http.Request, name string, pri
 
 // appendSummary prints the fields of one task, without the closing brace.
 func appendSummary(dst []byte, t *tsdb.TaskSummary) []byte {
-	count := func(name string, n uint64) {
-		dst = strconv.AppendUint(append(append(append(dst, `,"`...), name...), `":`...), n, 10)
-	}
-	number := func(name string, f float64, known bool) {
-		dst = append(append(append(dst, `,"`...), name...), `":`...)
-		if !known {
-			dst = append(dst, "null"...)
-			return
-		}
-		dst = strconv.AppendFloat(dst, f, 'g', -1, 64)
-	}
+	count := func(name string, n uint64) { dst = appendCount(dst, name, n) }
+	number := func(name string, f float64, known bool) { dst = appendNumber(dst, name, f, known) }
 	dst = task.AppendJSONString(append(dst, `{"task_name":`...), t.Name)
 	count("total_count", t.Total)
 	count("success_count", t.Success)
@@ -175,28 +167,37 @@ func (a *API) series(w http.ResponseWriter, r *http.Request, name string) error 
 			dst = append(dst, ',')
 		}
 		dst = render.AppendTime(append(dst, `{"t":`...), x.At)
-		for _, n := range []struct {
-			name  string
-			value uint64
-		}{{"total_count", x.Total}, {"success_count", x.Success}, {"failure_count", x.Failure}, {"retries_total", x.Retries}} {
-			dst = strconv.AppendUint(append(append(append(dst, `,"`...), n.name...), `":`...), n.value, 10)
-		}
-		for _, n := range []struct {
-			name  string
-			value float64
-		}{{"p50_ms", x.Runtime.P50}, {"p95_ms", x.Runtime.P95}, {"p99_ms", x.Runtime.P99}} {
-			dst = append(append(append(dst, `,"`...), n.name...), `":`...)
-			if x.Runtime.Count == 0 {
-				dst = append(dst, "null"...)
-			} else {
-				dst = strconv.AppendFloat(dst, n.value, 'g', -1, 64)
-			}
-		}
-		dst = append(strconv.AppendFloat(append(dst, `,"failure_rate":`...), x.FailureRate, 'g', -1, 64), '}')
+		dst = appendCount(dst, "total_count", x.Total)
+		dst = appendCount(dst, "success_count", x.Success)
+		dst = appendCount(dst, "failure_count", x.Failure)
+		dst = appendCount(dst, "retries_total", x.Retries)
+		some := x.Runtime.Count > 0
+		dst = appendNumber(dst, "p50_ms", x.Runtime.P50, some)
+		dst = appendNumber(dst, "p95_ms", x.Runtime.P95, some)
+		dst = appendNumber(dst, "p99_ms", x.Runtime.P99, some)
+		dst = append(appendNumber(dst, "failure_rate", x.FailureRate, true), '}')
 	}
 	dst = appendCoverage(append(dst, `],"coverage":`...), &c)
 	a.reply(w, r, http.StatusOK, append(dst, "}\n"...))
 	return nil
+}
+
+// appendName prints a field that is not the first, up to its value.
+func appendName(dst []byte, name string) []byte {
+	return append(append(append(dst, `,"`...), name...), `":`...)
+}
+
+func appendCount(dst []byte, name string, n uint64) []byte {
+	return strconv.AppendUint(appendName(dst, name), n, 10)
+}
+
+// appendNumber prints null for what is not known.
+func appendNumber(dst []byte, name string, f float64, known bool) []byte {
+	dst = appendName(dst, name)
+	if !known {
+		return append(dst, "null"...)
+	}
+	return strconv.AppendFloat(dst, f, 'g', -1, 64)
 }
 
 // step reads the width of steps in seconds.
@@ -206,7 +207,7 @@ func (p *reader) step(def rollup.Width) rollup.Width {
 	}
 	n, err := strconv.ParseInt(p.One("step"), 10, 64)
 	if err != nil {
-		p.Fail("step", "%q is not a number of seconds: 60, 3600 or 86400", clip(p.One("step")))
+		p.Fail("step", "%q is not a number of seconds: 60, 3600 or 86400", params.Clip(p.One("step")))
 		return def
 	}
 	w, err := rollup.ParseWidth(n)

@@ -62,7 +62,7 @@ func ParseList(given url.Values, now time.Time) (List, error) {
 	case "oldest":
 		w.Oldest = true
 	default:
-		p.Fail("order", "%q is neither newest nor oldest", clip(order))
+		p.Fail("order", "%q is neither newest nor oldest", Clip(order))
 	}
 	at := p.One("cursor")
 	if p.err != nil || at == "" {

@@ -28,7 +28,7 @@ func Parse(given url.Values, known map[string]string) (Values, error) {
 	for _, name := range sortedKeys(given) {
 		stands, ok := known[name]
 		if !ok {
-			return nil, &Error{fmt.Sprintf("unknown parameter %q", clip(name))}
+			return nil, &Error{fmt.Sprintf("unknown parameter %q", Clip(name))}
 		}
 		for _, v := range given[name] {
 			if v != "" {
@@ -48,8 +48,8 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// clip shortens what came from outside for an error message.
-func clip(s string) string {
+// Clip shortens what came from outside for an error message, to some 200 bytes.
+func Clip(s string) string {
 	const limit = 200
 	if len(s) > limit {
 		return strings.ToValidUTF8(s[:limit], "") + "…"
@@ -109,7 +109,7 @@ func (p *Reader) Flag(name string, absent bool) bool {
 	case "false", "0":
 		return false
 	default:
-		p.Fail(name, "%q is neither true nor false", clip(v))
+		p.Fail(name, "%q is neither true nor false", Clip(v))
 		return absent
 	}
 }
@@ -122,7 +122,7 @@ func (p *Reader) Number(name string, absent, low, high int) int {
 	}
 	n, err := strconv.Atoi(v)
 	if err != nil || n < low || n > high {
-		p.Fail(name, "%q is not a whole number from %d to %d", clip(v), low, high)
+		p.Fail(name, "%q is not a whole number from %d to %d", Clip(v), low, high)
 		return absent
 	}
 	return n
@@ -136,7 +136,7 @@ func (p *Reader) millis(name string) (us int64, given bool) {
 	}
 	f, err := strconv.ParseFloat(v, 64)
 	if err != nil || math.IsNaN(f) || f < 0 || f > task.MaxMicros/1000 {
-		p.Fail(name, "%q is not a number of milliseconds", clip(v))
+		p.Fail(name, "%q is not a number of milliseconds", Clip(v))
 		return 0, false
 	}
 	return int64(math.Round(f * 1000)), true
@@ -185,6 +185,6 @@ func (p *Reader) Moment(name string) int64 {
 			return us
 		}
 	}
-	p.Fail(name, "%q is not a time: RFC 3339, a date, Unix seconds, now, or before now as in -1h or -7d", clip(v))
+	p.Fail(name, "%q is not a time: RFC 3339, a date, Unix seconds, now, or before now as in -1h or -7d", Clip(v))
 	return 0
 }
