@@ -10,11 +10,8 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/go-kit/log"
 
 	"daybook/cmd/internal/ingest"
 	"daybook/cmd/internal/ingest/amqp"
@@ -68,57 +65,22 @@ func (m stored) get(id string) task.Invocation {
 	return v
 }
 
-type consumer interface {
-	Run(ctx context.Context) error
-	Status() ingest.Status
-}
-
 // running is a consumer at work.
 type running struct {
-	consumer
+	*brokers.Running
 	stored
-	mu   sync.Mutex // guards gaps
-	gaps []task.Gap
-}
-
-func (r *running) told() []task.Gap {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.gaps)
 }
 
 func run(t *testing.T, url string) *running {
 	t.Helper()
 	r := &running{stored: store(t)}
-	o := ingest.Options{Logger: log.NewNopLogger(), Sink: r.stored, MaxBackoff: time.Second, Gap: func(g task.Gap) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.gaps = append(r.gaps, g)
-	}}
-	var err error
-	if kind, _ := ingest.Kind(url); kind == ingest.KindRedis {
-		r.consumer, err = redis.New(url, o)
-	} else {
-		r.consumer, err = amqp.New(url, o)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Errorf("Run: %v", err)
-			}
-		case <-time.After(10 * time.Second):
-			t.Error("Run does not end")
+	r.Running = brokers.Start(t, ingest.Options{Sink: r.stored, MaxBackoff: time.Second}, func(o ingest.Options) (brokers.Consumer, error) {
+		if kind, _ := ingest.Kind(url); kind == ingest.KindRedis {
+			return redis.New(url, o)
 		}
+		return amqp.New(url, o)
 	})
-	brokers.Until(t, 20*time.Second, "consumer connects", func() bool { return r.Status().Connected })
+	r.Connects(t, 1)
 	return r
 }
 
@@ -291,7 +253,7 @@ func lifecycles(t *testing.T, server *brokers.Server, brokerURL, url string) {
 	if n := compareWatched(t, r, seen(), nil); n < 600 {
 		t.Errorf("only %d events were compared", n)
 	}
-	st, gaps := r.Status(), r.told()
+	st, gaps := r.Status(), r.Gaps()
 	if st.Undecoded == 0 || st.Refused != 0 || st.Dropped != 0 || st.Pending != 0 || len(gaps) > 0 {
 		t.Errorf("after the first half: %+v, gaps %v", st, gaps) // the NaN event is not decoded
 	}
@@ -304,7 +266,7 @@ func lifecycles(t *testing.T, server *brokers.Server, brokerURL, url string) {
 	tasks = readLines[driven](t, list)
 	await(t, r, tasks, 60*time.Second)
 	checkDriven(t, r, tasks)
-	compareWatched(t, r, seen(), r.told())
+	compareWatched(t, r, seen(), r.Gaps())
 }
 
 // restart restarts the broker while tasks are published and run.
@@ -322,7 +284,7 @@ func restart(t *testing.T, server *brokers.Server, r *running, app *brokers.App)
 	}
 	server.Start(t)
 	brokers.Until(t, 30*time.Second, "the broker is found again", func() bool { return r.Status().Connected })
-	gaps := r.told()
+	gaps := r.Gaps()
 	if len(gaps) == 0 || gaps[0].Cause != ingest.CauseBrokerLost || gaps[0].From < started.UnixMicro() || gaps[0].To <= gaps[0].From || strings.Contains(gaps[0].Source, "guest:guest") {
 		t.Errorf("gaps: %+v", gaps)
 	}

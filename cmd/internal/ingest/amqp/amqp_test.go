@@ -1,7 +1,6 @@
 package amqp
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-kit/log"
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
 	"daybook/cmd/internal/ingest"
@@ -49,76 +47,21 @@ func (s *sink) distinct() int {
 	return len(s.ids)
 }
 
-type logged struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // bench is a consumer at work.
 type bench struct {
-	*Consumer
+	*brokers.Running
 	sink
-	out  logged
-	stop func()
-
-	mu   sync.Mutex // guards gaps
-	gaps []task.Gap
-}
-
-func (b *bench) told() []task.Gap {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return append([]task.Gap(nil), b.gaps...)
 }
 
 func run(t testing.TB, url string, change func(*ingest.Options)) *bench {
 	t.Helper()
 	b := &bench{}
-	o := ingest.Options{Logger: log.NewLogfmtLogger(&b.out), Sink: &b.sink, MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond, Gap: func(g task.Gap) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.gaps = append(b.gaps, g)
-	}}
+	o := ingest.Options{Sink: &b.sink, MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond}
 	if change != nil {
 		change(&o)
 	}
-	var err error
-	if b.Consumer, err = New(url, o); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx) }()
-	b.stop = sync.OnceFunc(func() {
-		cancel()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Errorf("Run: %v", err)
-			}
-		case <-time.After(15 * time.Second):
-			t.Error("Run does not end")
-		}
-	})
-	t.Cleanup(b.stop)
+	b.Running = brokers.Start(t, o, func(o ingest.Options) (brokers.Consumer, error) { return New(url, o) })
 	return b
-}
-
-func (b *bench) connects(t testing.TB, times int64) {
-	t.Helper()
-	brokers.Until(t, 20*time.Second, "it connects", func() bool { st := b.Status(); return st.Connected && st.Connects >= times })
 }
 
 func (b *bench) stores(t testing.TB, n int) {
@@ -178,15 +121,15 @@ func durable(s *brokers.Server, queue string) string { return s.AMQP() + "?queue
 
 func testDurable(t *testing.T, s *brokers.Server) {
 	b := run(t, durable(s, "daybook"), nil)
-	b.connects(t, 1)
+	b.Connects(t, 1)
 	ch := publisher(t, s)
 	publish(t, ch, 0, 100)
 	b.stores(t, 100)
-	b.stop()
+	b.Stop()
 	publish(t, ch, 100, 5000)
 	b = run(t, durable(s, "daybook"), nil)
 	b.stores(t, 4900)
-	if gaps := b.told(); len(gaps) > 0 {
+	if gaps := b.Gaps(); len(gaps) > 0 {
 		t.Errorf("gaps: %v", gaps)
 	}
 	// A second Daybook would take half of the events away.
@@ -196,7 +139,7 @@ func testDurable(t *testing.T, s *brokers.Server) {
 
 func testAcknowledge(t *testing.T, s *brokers.Server) {
 	b := run(t, durable(s, "acked"), func(o *ingest.Options) { o.Prefetch, o.DrainFor = 50, time.Millisecond })
-	b.connects(t, 1)
+	b.Connects(t, 1)
 	fail := func() error { return errors.New("disk full") }
 	b.gate.Store(&fail)
 	publish(t, publisher(t, s), 0, 500)
@@ -205,7 +148,7 @@ func testAcknowledge(t *testing.T, s *brokers.Server) {
 		t.Errorf("%d messages are taken, with a prefetch of 50", st.Messages)
 	}
 	// Nothing was stored: another one gets all of it.
-	b.stop()
+	b.Stop()
 	if n := b.distinct(); n != 0 {
 		t.Fatalf("%d are stored", n)
 	}
@@ -214,7 +157,7 @@ func testAcknowledge(t *testing.T, s *brokers.Server) {
 
 func testTemporary(t *testing.T, s *brokers.Server) {
 	b := run(t, s.AMQP(), nil)
-	b.connects(t, 1)
+	b.Connects(t, 1)
 	hold := make(chan struct{})
 	held := func() error { <-hold; return nil }
 	b.gate.Store(&held)
@@ -222,22 +165,22 @@ func testTemporary(t *testing.T, s *brokers.Server) {
 	publish(t, ch, 0, 6000) // more than the prefetch
 	time.AfterFunc(50*time.Millisecond, func() { close(hold) })
 	b.stores(t, 6000)
-	b.stop()
+	b.Stop()
 	b = run(t, s.AMQP(), nil)
-	b.connects(t, 1)
+	b.Connects(t, 1)
 	publish(t, publisher(t, s), 6000, 6001)
 	b.stores(t, 1)
 }
 
 func testDeleted(t *testing.T, s *brokers.Server) {
 	b := run(t, durable(s, "doomed"), nil)
-	b.connects(t, 1)
+	b.Connects(t, 1)
 	ch := publisher(t, s)
 	if _, err := ch.QueueDelete("doomed", false, false, false); err != nil {
 		t.Fatal(err)
 	}
-	b.connects(t, 2)
-	brokers.Until(t, 10*time.Second, "a gap is told", func() bool { return len(b.told()) == 1 })
+	b.Connects(t, 2)
+	brokers.Until(t, 10*time.Second, "a gap is told", func() bool { return len(b.Gaps()) == 1 })
 	publish(t, publisher(t, s), 0, 10)
 	b.stores(t, 10)
 }
@@ -246,7 +189,7 @@ func testPasswords(t *testing.T, s *brokers.Server) {
 	b := run(t, fmt.Sprintf("amqp://guest:s3cretwrong@127.0.0.1:%d//", s.Port), nil)
 	brokers.Until(t, 20*time.Second, "the refusal", func() bool { return strings.Contains(b.Status().LastError, "403") })
 	st := b.Status()
-	if all := fmt.Sprint(st, st.Reasons(), b.out.String(), b.told()); strings.Contains(all, "s3cret") || len(st.Reasons()) == 0 {
+	if all := fmt.Sprint(st, st.Reasons(), b.Log(), b.Gaps()); strings.Contains(all, "s3cret") || len(st.Reasons()) == 0 {
 		t.Error(all)
 	}
 	b = run(t, fmt.Sprintf("amqp://guest:guest@127.0.0.1:%d/nowhere", s.Port), nil)
@@ -263,7 +206,7 @@ func testExchange(t *testing.T, s *brokers.Server) {
 		t.Fatal(err)
 	}
 	b := run(t, s.AMQP()+"?exchange=odd", nil)
-	b.connects(t, 1)
+	b.Connects(t, 1)
 	if err := ch.Publish("odd", "task.sent", false, false, amqp091.Publishing{Body: []byte(`{"type":"task-sent","uuid":"a","timestamp":1}`)}); err != nil {
 		t.Fatal(err)
 	}
@@ -274,22 +217,22 @@ func testExchange(t *testing.T, s *brokers.Server) {
 // its silence is noticed.
 func testSilent(t *testing.T, s *brokers.Server) {
 	stopped := run(t, durable(s, "silent1"), func(o *ingest.Options) { o.DrainFor = 100 * time.Millisecond })
-	stopped.connects(t, 1)
+	stopped.Connects(t, 1)
 	b := run(t, durable(s, "silent2"), func(o *ingest.Options) { o.PingEvery = time.Second })
-	b.connects(t, 1)
+	b.Connects(t, 1)
 	s.Freeze(t)
 	defer s.Thaw(t)
-	stopped.stop()
+	stopped.Stop()
 	brokers.Until(t, 10*time.Second, "the silence is noticed", func() bool { return !b.Status().Connected })
-	b.stop()
+	b.Stop()
 	late := run(t, durable(s, "silent3"), nil)
 	brokers.Until(t, 10*time.Second, "the port is reached", func() bool { return late.Status().Connects == 0 })
-	late.stop()
+	late.Stop()
 }
 
 func testBad(t *testing.T, s *brokers.Server) {
 	b := run(t, durable(s, "bad"), nil)
-	b.connects(t, 1)
+	b.Connects(t, 1)
 	ch := publisher(t, s)
 	for range 50 {
 		send(t, ch, "application/x-python-serialize", "\x80\x04")
@@ -305,7 +248,7 @@ func testBad(t *testing.T, s *brokers.Server) {
 	if st.Undecoded != 150 || st.Refused != 50 || st.Events != 51 || !st.Connected || st.Connects != 1 {
 		t.Errorf("%+v", st)
 	}
-	if n := strings.Count(b.out.String(), "level=warn"); n == 0 || n > 5 {
-		t.Errorf("%d warnings:\n%s", n, b.out.String())
+	if n := strings.Count(b.Log(), "level=warn"); n == 0 || n > 5 {
+		t.Errorf("%d warnings:\n%s", n, b.Log())
 	}
 }

@@ -68,7 +68,7 @@ func BenchmarkFromRedis(b *testing.B) {
 	c := client(b, s)
 	payloads, events := captured(b)
 	consumer := run(b, s.URL(), func(o *ingest.Options) { o.Sink = &folding{tasks: make(map[string]*task.Invocation)} })
-	consumer.connects(b)
+	consumer.Connects(b, 1)
 	sent, rounds := int64(0), 0
 	for b.Loop() {
 		pipe := c.Pipeline()

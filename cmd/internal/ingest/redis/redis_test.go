@@ -1,19 +1,16 @@
 package redis
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/go-kit/log"
 	goredis "github.com/redis/go-redis/v9"
 
 	"daybook/cmd/internal/ingest"
@@ -37,82 +34,25 @@ func (s *sink) Append(_ context.Context, events []task.Event) error {
 	return nil
 }
 
-// logged is what a consumer wrote to its log.
-type logged struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // bench is a consumer at work.
 type bench struct {
-	*Consumer
+	*brokers.Running
 	sink
-	out  logged
-	stop func()
-
-	mu   sync.Mutex // guards gaps
-	gaps []task.Gap
 }
 
-func (b *bench) told(cause string) (gaps []task.Gap) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, g := range b.gaps {
-		if g.Cause == cause {
-			gaps = append(gaps, g)
-		}
-	}
-	return gaps
+func (b *bench) told(cause string) []task.Gap {
+	return slices.DeleteFunc(b.Gaps(), func(g task.Gap) bool { return g.Cause != cause })
 }
 
 func run(t testing.TB, url string, change func(*ingest.Options)) *bench {
 	t.Helper()
 	b := &bench{}
-	o := ingest.Options{Logger: log.NewLogfmtLogger(&b.out), Sink: &b.sink, MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond, Gap: func(g task.Gap) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.gaps = append(b.gaps, g)
-	}}
+	o := ingest.Options{Sink: &b.sink, MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond}
 	if change != nil {
 		change(&o)
 	}
-	var err error
-	if b.Consumer, err = New(url, o); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx) }()
-	b.stop = sync.OnceFunc(func() {
-		cancel()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Errorf("Run: %v", err)
-			}
-		case <-time.After(10 * time.Second):
-			t.Error("Run does not end")
-		}
-	})
-	t.Cleanup(b.stop)
+	b.Running = brokers.Start(t, o, func(o ingest.Options) (brokers.Consumer, error) { return New(url, o) })
 	return b
-}
-
-func (b *bench) connects(t testing.TB) {
-	t.Helper()
-	brokers.Until(t, 20*time.Second, "it connects", func() bool { return b.Status().Connected })
 }
 
 func client(t testing.TB, s *brokers.Server) *goredis.Client {
@@ -153,17 +93,17 @@ func TestPatternsAndTransports(t *testing.T) {
 		"?fanout_prefix=x/{db}.&exchange=e": "x/0.e/task.sent",
 	} {
 		b := run(t, s.URL()+query, nil)
-		b.connects(t)
+		b.Connects(t, 1)
 		publish(t, c, "/7.celeryev/task.multi", 0, 1, 1) // another database's
 		publish(t, c, channel, 0, 3, 1)
 		brokers.Until(t, 10*time.Second, "events of "+channel, func() bool { return b.stored.Load() >= 3 })
-		b.stop()
+		b.Stop()
 		if n := b.stored.Load(); n != 3 {
 			t.Errorf("%q: %d events", query, n)
 		}
 	}
 	b := run(t, "redis+socket://"+filepath.Join(s.Dir, "redis.sock")+"?virtual_host=7", nil)
-	b.connects(t)
+	b.Connects(t, 1)
 	publish(t, c, "/7.celeryev/task.sent", 0, 3, 1)
 	brokers.Until(t, 10*time.Second, "events over the socket", func() bool { return b.stored.Load() == 3 })
 }
@@ -184,7 +124,7 @@ func TestPasswordsAndRights(t *testing.T) {
 	at := fmt.Sprintf("@127.0.0.1:%d/0", s.Port)
 
 	good := run(t, "redis://daybook:s3cret%2Fword"+at, func(o *ingest.Options) { o.PingEvery = 50 * time.Millisecond })
-	good.connects(t)
+	good.Connects(t, 1)
 	first := good.Status().Connects
 	start := time.Now()
 	brokers.Until(t, 10*time.Second, "some pings", func() bool { return time.Since(start) > 400*time.Millisecond })
@@ -201,17 +141,17 @@ func TestPasswordsAndRights(t *testing.T) {
 		b := run(t, url, nil)
 		brokers.Until(t, 10*time.Second, "the refusal "+want, func() bool { return strings.Contains(b.Status().LastError, want) })
 		st := b.Status()
-		if all := fmt.Sprint(st, st.Reasons(), b.out.String()); st.Connected || strings.Contains(all, "s3cret") || !strings.Contains(b.out.String(), want) {
+		if all := fmt.Sprint(st, st.Reasons(), b.Log()); st.Connected || strings.Contains(all, "s3cret") || !strings.Contains(b.Log(), want) {
 			t.Errorf("%s: %s", want, all)
 		}
-		b.stop()
+		b.Stop()
 	}
 
 	// It keeps trying: a password that becomes right is enough.
 	late := run(t, "redis://:later"+at, nil)
 	brokers.Until(t, 10*time.Second, "a refusal", func() bool { return late.Status().LastError != "" })
 	do("config", "set", "requirepass", "later")
-	late.connects(t)
+	late.Connects(t, 1)
 	// One gap, told when it began and when it ended.
 	gaps := late.told(ingest.CauseBrokerLost)
 	if len(gaps) == 0 || slices.ContainsFunc(gaps, func(g task.Gap) bool { return g.From != gaps[0].From }) {
@@ -226,7 +166,7 @@ func TestServerCutsItOff(t *testing.T) {
 	s := brokers.Redis(t)
 	c := client(t, s)
 	b := run(t, s.URL(), nil)
-	b.connects(t)
+	b.Connects(t, 1)
 	publish(t, c, "/0.celeryev/task.sent", 0, 10, 10)
 	brokers.Until(t, 10*time.Second, "the first events", func() bool { return b.stored.Load() == 10 })
 	// One message beyond the limit is enough for the server.
@@ -250,7 +190,7 @@ func TestOverflow(t *testing.T) {
 	s := brokers.Redis(t)
 	c := client(t, s)
 	b := run(t, s.URL(), func(o *ingest.Options) { o.QueueBytes = 1 << 20 })
-	b.connects(t)
+	b.Connects(t, 1)
 	full := func() error { return errors.New("disk full") }
 	b.gate.Store(&full)
 	const n = 5000
@@ -273,14 +213,14 @@ func TestStopStoresWhatWasReceived(t *testing.T) {
 	brokers.Need(t)
 	s := brokers.Redis(t)
 	b := run(t, s.URL(), nil)
-	b.connects(t)
+	b.Connects(t, 1)
 	held := make(chan struct{})
 	hold := func() error { <-held; return nil }
 	b.gate.Store(&hold)
 	publish(t, client(t, s), "/0.celeryev/task.sent", 0, 1000, 10)
 	brokers.Until(t, 10*time.Second, "all are received", func() bool { return b.Status().Messages == 1000 })
 	time.AfterFunc(50*time.Millisecond, func() { close(held) })
-	b.stop()
+	b.Stop()
 	if n := b.stored.Load(); n != 1000 {
 		t.Errorf("%d of 1000 are stored", n)
 	}
@@ -291,9 +231,9 @@ func TestSilence(t *testing.T) {
 	brokers.Need(t)
 	s := brokers.Redis(t)
 	b := run(t, s.URL(), func(o *ingest.Options) { o.PingEvery = 200 * time.Millisecond })
-	b.connects(t)
+	b.Connects(t, 1)
 	s.Freeze(t)
 	brokers.Until(t, 10*time.Second, "the silence is noticed", func() bool { return !b.Status().Connected })
 	s.Thaw(t)
-	b.connects(t)
+	b.Connects(t, 1)
 }

@@ -59,7 +59,7 @@ func TestTLS(t *testing.T) {
 	brokers.Until(t, 10*time.Second, "the certificate is refused", func() bool { return strings.Contains(strict.Status().LastError, "certificate") })
 	for _, query := range []string{"?ssl_ca_certs=" + cert, "?ssl_cert_reqs=none"} {
 		b := run(t, url+query, nil)
-		b.connects(t)
+		b.Connects(t, 1)
 		publish(t, client(t, s), "/0.celeryev/task.sent", 0, 3, 1)
 		brokers.Until(t, 10*time.Second, "events", func() bool { return b.stored.Load() == 3 })
 	}
