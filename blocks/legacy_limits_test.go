@@ -258,6 +258,21 @@ func legacyTables(f *testing.F, c *conn) (names []string) {
 	return names
 }
 
+// readsTyped wants rows that can be, or a typed error.
+func readsTyped(t *testing.T, l *Legacy, s Select) {
+	t.Helper()
+	err := l.Select(context.Background(), s, func(v *task.Invocation) (bool, error) {
+		if err := task.CheckID(v.TaskID); err != nil || !v.State.Valid() {
+			t.Errorf("a row that cannot be: %+v %v", v, err)
+		}
+		return true, nil
+	})
+	var typed *LegacyError
+	if err != nil && !errors.As(err, &typed) {
+		t.Errorf("an error without a type: %v", err)
+	}
+}
+
 // Whatever the file holds, opening and reading it gives rows or a typed error.
 func FuzzLegacy(f *testing.F) {
 	whole, err := os.ReadFile(legacyScript(f, filepath.Join(f.TempDir(), "seed.db"), legacySchemaSQL+
@@ -286,16 +301,7 @@ func FuzzLegacy(f *testing.F) {
 			return
 		}
 		for _, sel := range []Select{{Details: true}, {Oldest: true, Filter: &task.Filter{TaskNames: []string{"n*"}}}} {
-			err := l.Select(context.Background(), sel, func(v *task.Invocation) (bool, error) {
-				if err := task.CheckID(v.TaskID); err != nil || !v.State.Valid() {
-					t.Errorf("a row that cannot be: %+v %v", v, err)
-				}
-				return true, nil
-			})
-			var typed *LegacyError
-			if err != nil && !errors.As(err, &typed) {
-				t.Errorf("an error without a type: %v", err)
-			}
+			readsTyped(t, l, sel)
 		}
 		if err := l.Close(); err != nil {
 			t.Error(err)
@@ -367,18 +373,8 @@ func FuzzLegacySchema(f *testing.F) {
 		if err != nil {
 			return
 		}
-		ctx := context.Background()
 		for _, s := range []Select{{Details: true}, {Oldest: true, Filter: &task.Filter{TaskNames: []string{"n*"}, States: []task.State{task.StateSuccess}}}} {
-			err := l.Select(ctx, s, func(v *task.Invocation) (bool, error) {
-				if err := task.CheckID(v.TaskID); err != nil || !v.State.Valid() {
-					t.Errorf("a row that cannot be: %+v %v", v, err)
-				}
-				return true, nil
-			})
-			var typed *LegacyError
-			if err != nil && !errors.As(err, &typed) {
-				t.Errorf("an error without a type: %v", err)
-			}
+			readsTyped(t, l, s)
 		}
 		if err := l.Close(); err != nil {
 			t.Error(err)
