@@ -93,11 +93,7 @@ func (r *run) cut(ctx context.Context) (err error) {
 		return err
 	}
 	r.cutWritten = ours.written
-	_, ancestor, err := r.ancestorTable(ctx)
-	if err != nil {
-		return err
-	}
-	plain, err := r.plain(ctx)
+	ancestor, plain, err := r.yardSpeeds(ctx)
 	if err != nil {
 		return err
 	}
@@ -181,11 +177,7 @@ func (r *run) seal(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close(), l.Remove()) }()
-	_, ancestor, err := r.ancestorTable(ctx)
-	if err != nil {
-		return err
-	}
-	plain, err := r.plain(ctx)
+	ancestor, plain, err := r.yardSpeeds(ctx)
 	if err != nil {
 		return err
 	}

@@ -52,10 +52,7 @@ func (r *run) ingester(ctx context.Context, dir string) (*daemon, error) {
 // ingestYards measures the yardsticks while no daemon has anything to do.
 func (r *run) ingestYards(ctx context.Context) error {
 	if r.URL == "" {
-		if _, _, err := r.ancestorTable(ctx); err != nil {
-			return err
-		}
-		if _, err := r.plain(ctx); err != nil {
+		if _, _, err := r.yardSpeeds(ctx); err != nil {
 			return err
 		}
 	}

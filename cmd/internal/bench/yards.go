@@ -118,6 +118,14 @@ func (r *run) plain(ctx context.Context) (speed, error) {
 	return s, errors.Join(err, t.Close())
 }
 
+// yardSpeeds are the speeds of both tables that rows are written to.
+func (r *run) yardSpeeds(ctx context.Context) (ancestor, plain speed, err error) {
+	if _, ancestor, err = r.ancestorTable(ctx); err == nil {
+		plain, err = r.plain(ctx)
+	}
+	return ancestor, plain, err
+}
+
 // measureTable times cuts into a table that holds some rows.
 func (r *run) measureTable(ctx context.Context, t *yardstick.Table, g *load.Load, held int64) (speed, error) {
 	if err := t.Checkpoint(); err != nil { // what came before is not theirs
