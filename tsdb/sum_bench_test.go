@@ -108,6 +108,30 @@ func BenchmarkSums(b *testing.B) {
 			}
 		})
 	}
+	b.Run("tasks/the first after a start", func(b *testing.B) {
+		o := db.opts
+		if err := db.Close(); err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			b.StopTimer()
+			first, err := OpenReadOnly(o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+			list, _, err := first.Tasks(ctx, midnight-month, midnight, "")
+			if err != nil || len(list) != 120 {
+				b.Fatal(len(list), err)
+			}
+			b.StopTimer()
+			if err := first.Close(); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+		db = start(b, o)
+	})
 	tasks("30 whole days", midnight-month, midnight)
 	tasks("30 days to now", now+1-month, now+1)
 	tasks("24 hours to now", now+1-rollup.Day.Micros(), now+1)
