@@ -27,6 +27,9 @@ func TestFailEveryMoveThatIsFinished(t *testing.T) {
 			o := o
 			o.Dir = filepath.Join(t.TempDir(), "copy")
 			copyTree(t, dest, o.Dir)
+			if err := writeCopiedLock(filepath.Join(o.Dir, "LOCK"), o.Now()); err != nil { // the clock has not jumped
+				t.Fatal(err)
+			}
 			var bad, met atomic.Bool
 			defer fault.Set(func(op, path string) error {
 				if op == "point" && path == "replay.prepared" { // what comes next is to finish it
