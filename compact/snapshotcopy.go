@@ -62,12 +62,12 @@ func (k *Capture) roomy() error {
 			need += f.Info.Size()
 		}
 	}
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(k.to, &st); err != nil {
+	space, err := blocks.DiskSpaceOf(k.to)
+	if err != nil {
 		return fmt.Errorf("asking for the free space of %s: %w", k.to, err)
 	}
-	if free := int64(st.Bavail) * st.Bsize; free < need {
-		return fmt.Errorf("%d bytes are to be copied and %d are free: %w", need, free, syscall.ENOSPC)
+	if space.Free < need {
+		return fmt.Errorf("%d bytes are to be copied and %d are free: %w", need, space.Free, syscall.ENOSPC)
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"daybook/blocks"
 )
 
 // space is what a data directory takes up, physically.
@@ -77,10 +79,6 @@ type disk struct {
 }
 
 func diskOf(dir string) (disk, error) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		return disk{}, err
-	}
-	used := int64(st.Blocks-st.Bfree) * st.Bsize
-	return disk{size: used + int64(st.Bavail)*st.Bsize, used: used}, nil
+	s, err := blocks.DiskSpaceOf(dir)
+	return disk{size: s.Used + s.Free, used: s.Used}, err
 }

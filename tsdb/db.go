@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/go-kit/log"
@@ -139,9 +138,8 @@ func (o *Options) defaults() {
 // defaultWALMaxBytes is 1 GiB, or an eighth of the file system if that is less.
 func defaultWALMaxBytes(dir string) int64 {
 	most := int64(1 << 30)
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err == nil {
-		most = min(most, int64(st.Blocks)*st.Bsize/8)
+	if space, err := blocks.DiskSpaceOf(dir); err == nil {
+		most = min(most, space.Total/8)
 	}
 	return most
 }

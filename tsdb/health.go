@@ -3,8 +3,9 @@ package tsdb
 import (
 	"fmt"
 	"os"
-	"syscall"
 	"time"
+
+	"daybook/blocks"
 )
 
 // FilterBytes is the memory of the id filters that are resident.
@@ -71,11 +72,10 @@ func (db *DB) Health() Health {
 	if db.wal != nil {
 		h.WALBytes = db.wal.Bytes()
 	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(db.opts.Dir, &fs); err == nil && fs.Blocks > 0 {
-		used := fs.Blocks - fs.Bfree
-		h.DiskFreeBytes = int64(fs.Bavail) * fs.Bsize
-		h.DiskUsagePct = 100 * float64(used) / float64(used+fs.Bavail)
+	space, err := blocks.DiskSpaceOf(db.opts.Dir)
+	if err == nil && space.Total > 0 {
+		h.DiskFreeBytes = space.Free
+		h.DiskUsagePct = 100 * float64(space.Used) / float64(space.Used+space.Free)
 	} else if err != nil && !os.IsNotExist(err) {
 		reason("the file system cannot be asked: %v", err)
 	}

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/go-kit/log/level"
 
+	"daybook/blocks"
 	"daybook/head"
 )
 
@@ -53,12 +53,12 @@ func (s *shedder) hasAmple() bool {
 // what the head holds has to fit into the days as well, where it takes about
 // half of what it takes in memory, and so has what is in the days' WALs.
 func (db *DB) diskRoom(bytes int64) (free, need int64, err error) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(db.opts.Dir, &st); err != nil {
+	space, err := blocks.DiskSpaceOf(db.opts.Dir)
+	if err != nil {
 		return 0, 0, err
 	}
 	_, held := db.head.Size()
-	return int64(st.Bavail) * st.Bsize, min(maxReserve, int64(st.Blocks)*st.Bsize/16) + held/2 + bytes + db.compact.WALBytes(), nil
+	return space.Free, min(maxReserve, space.Total/16) + held/2 + bytes + db.compact.WALBytes(), nil
 }
 
 // tighten empties the WALs of the live files while there is still room to.
