@@ -97,6 +97,8 @@ type Options struct {
 	// cut has superseded.
 	Step     func(step string) error
 	LastSeen time.Time // when the clock was last seen by a daemon here; zero if never
+	// KeepFree is how many bytes of the file system a seal leaves free, for what comes in. nil: none.
+	KeepFree func() int64
 	// Busy reports whether requests are under way; seals then take their time. nil: never.
 	Busy func() bool
 	// Pressed reports whether all that can be has to leave the head: cuts then do not spare readers (HoldMoves). nil: never.
@@ -134,6 +136,9 @@ type Observer struct {
 func (o *Options) defaults() {
 	if o.Busy == nil {
 		o.Busy = func() bool { return false }
+	}
+	if o.KeepFree == nil {
+		o.KeepFree = func() int64 { return 0 }
 	}
 	if o.Pressed == nil {
 		o.Pressed = func() bool { return false }
@@ -198,6 +203,7 @@ type day struct {
 	live    *blocks.Live
 	lastCut time.Time
 	sealing bool
+	putOff  putOff // sealing it has failed
 }
 
 // Parked is the file of parked open invocations; nil if there is none, which

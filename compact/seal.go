@@ -17,24 +17,34 @@ import (
 )
 
 // Seal seals the past days that are due, one after the other; force takes all
-// that have a live file.
-func (c *Compactor) Seal(ctx context.Context, force bool) error {
-	errs := []error{c.removeLeftovers()}
+// that have a live file. A day that cannot be sealed, or has no room for it, is
+// put off: from SealRound to ten minutes, twice as long each time. The error is
+// about every day that waits; tried says whether anything has been tried now, or
+// nothing waits (any more).
+func (c *Compactor) Seal(ctx context.Context, force bool) (tried bool, err error) {
+	left := c.removeLeftovers()
+	tried = left != nil
 	for _, d := range planSeal(c.opts.Now(), c.states(), c.opts.SealDelay, force) {
-		if err := c.sealDay(ctx, d); err != nil {
-			errs = append(errs, fmt.Errorf("sealing %s: %w", d, err))
+		if !force && c.waits(ctx, d) {
+			continue
 		}
+		sealed, err := c.sealDay(ctx, d)
 		if ctx.Err() != nil {
-			break
+			return true, errors.Join(left, err, ctx.Err())
+		}
+		if tried = tried || sealed || err != nil; sealed || err != nil {
+			c.noteSeal(d, err)
 		}
 	}
-	return errors.Join(errs...)
+	err = errors.Join(left, c.putOffs())
+	return tried || err == nil, err
 }
 
 // sealDay builds a new sealed file from what the day has, publishes it, and
 // lets go of what it replaces once the readers have left. While it builds, the
-// day is not cut into: its rows wait in the head.
-func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
+// day is not cut into: its rows wait in the head. It reports whether it has: not
+// if there is nothing to do.
+func (c *Compactor) sealDay(ctx context.Context, d task.Day) (done bool, err error) {
 	began := time.Now()
 	c.act.Lock()
 	c.mu.Lock()
@@ -42,11 +52,10 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
 	if x == nil || x.live == nil || x.sealing || c.leftover[d] != "" || c.shut[d] != "" {
 		c.mu.Unlock()
 		c.act.Unlock()
-		return nil
+		return false, nil
 	}
 	x.sealing = true
-	c.highest[d]++ // also if it fails: what came of it may lie there
-	live, old, gen := x.live, x.sealed, c.highest[d]
+	live, old := x.live, x.sealed
 	c.mu.Unlock()
 	c.act.Unlock()
 	defer func() {
@@ -54,11 +63,18 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
 		x.sealing = false
 		c.mu.Unlock()
 	}()
+	if err := c.roomToSeal(ctx, live, old); err != nil {
+		return false, err
+	}
+	c.mu.Lock()
+	c.highest[d]++ // also if it fails: what came of it may lie there
+	gen := c.highest[d]
+	c.mu.Unlock()
 
 	sealPoint(old, "seal.begun", "reseal.begun")
 	sealed, err := c.build(ctx, d, gen, live, old)
 	if err != nil {
-		return err
+		return false, err
 	}
 	sealPoint(old, "seal.summed", "reseal.summed")
 	c.act.Lock()
@@ -77,13 +93,18 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) error {
 	}
 	c.balanceFilters()
 	c.retire(ctx, doomed{day: d, live: live, sealed: old})
-	return nil
+	return true, nil
+}
+
+// empty reports whether nothing is left of a day, so that no file is written.
+func empty(live *blocks.Live, old *blocks.Sealed) bool {
+	return old == nil && live.Rows() == 0 && len(live.Gaps()) == 0
 }
 
 // build makes, verifies and publishes the sealed file; nil if nothing is left
 // of the day, not even a gap.
 func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks.Live, old *blocks.Sealed) (*blocks.Sealed, error) {
-	if old == nil && live.Rows() == 0 && len(live.Gaps()) == 0 {
+	if empty(live, old) {
 		return nil, nil
 	}
 	p := pace{busy: func() bool { return c.opts.Busy() && c.waiting.Load() <= maxWaiting }}

@@ -139,7 +139,7 @@ func TestCutWithoutDescriptors(t *testing.T) {
 	mustAppend(t, db, finished("again", noon.Add(-48*time.Hour)))
 	cut()
 	want := contents(t, db)
-	if err := db.compact.Seal(ctx, true); err != nil {
+	if _, err := db.compact.Seal(ctx, true); err != nil {
 		t.Fatal(err)
 	}
 	db.compact.Settle() // the old file is let go of: no descriptor comes back later

@@ -97,7 +97,8 @@ func (m *gapModel) step() {
 		m.must(err)
 		m.did("cut, perhaps seal")
 	case 3:
-		m.must(m.db.compact.Seal(ctx, false))
+		_, err := m.db.compact.Seal(ctx, false)
+		m.must(err)
 		m.did("seal what is due")
 	case 4:
 		m.c.add(oneOf(m.r, time.Second, 2*time.Minute, 9*time.Hour, 30*time.Hour))

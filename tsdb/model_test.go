@@ -299,7 +299,8 @@ func (m *model) step() {
 		m.did("cut and seal")
 		must(err)
 	case 4:
-		must(m.db.compact.Seal(ctx, false))
+		_, err := m.db.compact.Seal(ctx, false)
+		must(err)
 		m.did("seal what is due")
 	case 5:
 		d := oneOf(m.r, time.Second, time.Minute, 50*time.Minute, 13*time.Hour)

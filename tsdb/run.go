@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-kit/log/level"
 
+	"daybook/compact"
 	"daybook/head"
 	"daybook/head/wal"
 	"daybook/tsdb/fault"
@@ -18,7 +19,7 @@ import (
 )
 
 const (
-	sealInterval   = 2 * time.Second
+	mendInterval   = 2 * time.Second
 	retainInterval = time.Minute
 	spaceInterval  = 3 * time.Second
 	// checkpointGrowth is how much the log grows before what is open is
@@ -231,19 +232,22 @@ func (db *DB) logFailed(err error) {
 
 // sealLoop seals past days and prepares the next.
 func (db *DB) sealLoop(ctx context.Context) {
-	every(ctx, sealInterval, func() { db.sealRound(ctx) })
+	every(ctx, compact.SealRound, func() { db.sealRound(ctx) })
 }
 
 func (db *DB) sealRound(ctx context.Context) {
 	db.tried(opLive, db.compact.Prepare())
 	db.saveShared() // a day that it does not name costs the rollups
-	db.tried(opSeal, db.compact.Seal(ctx, false))
+	// While all that fails only waits, it is as it was.
+	if tried, err := db.compact.Seal(ctx, false); tried {
+		db.tried(opSeal, err)
+	}
 }
 
 // mendLoop does again what the disk did not let be done, beside the sealer: a
 // day may be large to check.
 func (db *DB) mendLoop(ctx context.Context) {
-	every(ctx, sealInterval, func() { db.compact.Mend(ctx) })
+	every(ctx, mendInterval, func() { db.compact.Mend(ctx) })
 }
 
 // retainLoop deletes what has aged out, at once and then every minute.
@@ -309,7 +313,7 @@ func (db *DB) Cut(ctx context.Context, seal bool) (CutResult, error) {
 		out.Days = append(out.Days, d.String())
 	}
 	if err == nil && seal {
-		err = db.compact.Seal(ctx, true)
+		_, err = db.compact.Seal(ctx, true)
 	}
 	return out, err
 }

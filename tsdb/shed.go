@@ -61,6 +61,15 @@ func (db *DB) diskRoom(bytes int64) (free, need int64, err error) {
 	return space.Free, min(maxReserve, space.Total/16) + held/2 + bytes + db.compact.WALBytes(), nil
 }
 
+// keepFree is what a seal leaves for requests: with less they are refused.
+func (db *DB) keepFree() int64 {
+	_, need, err := db.diskRoom(0)
+	if err != nil {
+		return 0
+	}
+	return need
+}
+
 // tighten empties the WALs of the live files while there is still room to.
 func (db *DB) tighten(ctx context.Context) error {
 	free, need, err := db.diskRoom(0)

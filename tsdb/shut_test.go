@@ -58,7 +58,7 @@ func TestDayThatCannotBeOpened(t *testing.T) {
 		if _, err := db.Cut(ctx, true); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.compact.Seal(ctx, false); err != nil {
+		if _, err := db.compact.Seal(ctx, false); err != nil {
 			t.Fatal(err)
 		}
 		c.add(36 * time.Hour)

@@ -175,7 +175,7 @@ func TestSumsBesideCuts(t *testing.T) {
 			}
 		})
 	}
-	again(func() error { return g.db.compact.Seal(ctx, true) })
+	again(func() error { _, err := g.db.compact.Seal(ctx, true); return err })
 	for range 2 {
 		again(func() error { return g.check(ctx) })
 	}
