@@ -258,7 +258,7 @@ func (r *report) live(ctx context.Context, deep bool) (err error) {
 	if _, err := loadMoved(ctx, c, "main"); err != nil {
 		return err
 	}
-	if _, err := loadGaps(ctx, c); err != nil {
+	if _, _, err := loadGaps(ctx, c); err != nil {
 		return err
 	}
 	ids, err := loadIDs(ctx, c, func(uint64) {})

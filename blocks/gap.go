@@ -55,7 +55,7 @@ func (l *Live) PutGaps(ctx context.Context, gaps []task.Gap) error {
 			}
 		}
 		var err error
-		next.gaps, err = loadGaps(ctx, w.c)
+		next.gaps, next.folded, err = loadGaps(ctx, w.c)
 		return err
 	})
 	if err != nil {
@@ -66,8 +66,14 @@ func (l *Live) PutGaps(ctx context.Context, gaps []task.Gap) error {
 }
 
 func putGap(c *conn, g task.Gap) error {
+	g = asStored(g)
+	return c.exec(storeGap, g.Source, g.Cause, g.From, g.To, g.Count)
+}
+
+// asStored is a gap within the bounds of the table.
+func asStored(g task.Gap) task.Gap {
 	text := func(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxGapText)], "") }
-	return c.exec(storeGap, text(g.Source), text(g.Cause), g.From, max(g.From, g.To), max(g.Count, 0))
+	return task.Gap{Source: text(g.Source), Cause: text(g.Cause), From: g.From, To: max(g.From, g.To), Count: max(g.Count, 0)}
 }
 
 // Gaps are the gaps of the file, by start, as of the last commit; of very many,
@@ -77,16 +83,39 @@ func (l *Live) Gaps() []task.Gap { return l.state.Load().gaps }
 // Gaps is the same of a sealed file.
 func (s *Sealed) Gaps() []task.Gap { return s.file.gaps }
 
-// loadGaps reads what is kept in memory of the main schema's gaps.
-func loadGaps(ctx context.Context, c *conn) ([]task.Gap, error) {
-	var out []task.Gap
-	err := eachGap(ctx, c, func(g task.Gap) error {
-		if out = append(out, g); len(out) >= 8*maxFileGaps {
-			out = task.FoldGaps(out, maxFileGaps)
+// HasGap reports whether the file has a gap, or a longer statement of it, so that
+// PutGaps would change nothing. Of very many gaps it does not know, and says no.
+func (l *Live) HasGap(g task.Gap) bool {
+	s := l.state.Load()
+	return !s.folded && hasGap(s.gaps, g)
+}
+
+// HasGap is the same of a sealed file, whose overlay would have to take the gap.
+func (s *Sealed) HasGap(g task.Gap) bool { return !s.file.folded && hasGap(s.file.gaps, g) }
+
+func hasGap(gaps []task.Gap, g task.Gap) bool {
+	g = asStored(g)
+	return slices.ContainsFunc(gaps, func(has task.Gap) bool {
+		return has.Source == g.Source && has.Cause == g.Cause && has.From == g.From && has.To >= g.To && has.Count >= g.Count
+	})
+}
+
+// loadGaps reads what is kept in memory of the main schema's gaps. folded says that
+// some stand for several.
+func loadGaps(ctx context.Context, c *conn) (gaps []task.Gap, folded bool, err error) {
+	fold := func() {
+		n := len(gaps)
+		gaps = task.FoldGaps(gaps, maxFileGaps)
+		folded = folded || len(gaps) < n
+	}
+	err = eachGap(ctx, c, func(g task.Gap) error {
+		if gaps = append(gaps, g); len(gaps) >= 8*maxFileGaps {
+			fold()
 		}
 		return nil
 	})
-	return slices.Clip(task.FoldGaps(out, maxFileGaps)), err
+	fold()
+	return slices.Clip(gaps), folded, err
 }
 
 // eachGap calls fn for every gap of the main schema, by start.
@@ -170,6 +199,6 @@ func FileGaps(ctx context.Context, path string) (gaps []task.Gap, err error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	gaps, err = loadGaps(ctx, c)
+	gaps, _, err = loadGaps(ctx, c)
 	return gaps, openError(path, errors.Join(err, c.close()))
 }

@@ -180,3 +180,36 @@ func alter(t *testing.T, path, sql string) {
 		t.Fatal(err)
 	}
 }
+
+// A file that has a gap, or says more of it, need not be told again. One with so many
+// that they are taken together does not know.
+func TestHasGap(t *testing.T) {
+	s := newShelf(t)
+	l := s.live(testDay, explainRows(testDay)[:1], nil, nil)
+	gaps := gapsOf(testDay, 2)
+	gaps[1].Source = strings.Repeat("s", 2*maxGapText)
+	putGaps(t, l, gaps...)
+	check := func(what string, has func(task.Gap) bool) {
+		t.Helper()
+		for i, g := range gaps {
+			shorter, longer, larger, other := g, g, g, g
+			shorter.To--
+			longer.To++
+			larger.Count++
+			other.Cause = "another"
+			if !has(g) || !has(shorter) || has(longer) || has(larger) || has(other) {
+				t.Errorf("%s, gap %d: %v %v %v %v %v", what, i, has(g), has(shorter), has(longer), has(larger), has(other))
+			}
+		}
+	}
+	check("live", l.HasGap)
+	check("sealed", s.seal(l, 1).HasGap)
+	many := s.live(testDay+1, explainRows(testDay + 1)[:1], nil, nil)
+	all := gapsOf(testDay+1, maxFileGaps+1)
+	putGaps(t, many, all...)
+	grown := all[0]
+	grown.To++ // as far as its neighbour, with which it is taken together, reaches
+	if many.HasGap(grown) || s.seal(many, 2).HasGap(grown) {
+		t.Error("a gap that has grown is taken for another")
+	}
+}

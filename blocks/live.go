@@ -62,6 +62,7 @@ type liveState struct {
 	oldest, newest int64 // row times; 0 without rows
 	moved          int64
 	gaps           []task.Gap // gap.go
+	folded         bool       // the gaps: some stand for several
 	hours          hoursState // rolluphours.go
 }
 

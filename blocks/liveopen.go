@@ -160,7 +160,7 @@ func (l *Live) load(c *conn) (w *liveWriter, err error) {
 	if s.mask, err = loadMask(ctx, c); err != nil {
 		return nil, err
 	}
-	if s.gaps, err = loadGaps(ctx, c); err != nil {
+	if s.gaps, s.folded, err = loadGaps(ctx, c); err != nil {
 		return nil, err
 	}
 	if s.hours, err = loadHoursState(ctx, c); err != nil {

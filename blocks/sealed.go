@@ -45,6 +45,7 @@ type sealedMeta struct {
 	absorbed map[string]uint64
 	moved    []Moved
 	gaps     []task.Gap // gap.go
+	folded   bool       // the gaps: some stand for several
 }
 
 // OpenSealed opens a file of days/ and reads what it says of itself. Whatever
@@ -179,7 +180,7 @@ func loadSealedMeta(ctx context.Context, c *conn) (*sealedMeta, error) {
 	if m.moved, err = loadMoved(ctx, c, "main"); err != nil {
 		return nil, err
 	}
-	if m.gaps, err = loadGaps(ctx, c); err != nil {
+	if m.gaps, m.folded, err = loadGaps(ctx, c); err != nil {
 		return nil, err
 	}
 	err = c.each(ctx, 2, func(vals []driver.Value) error {

@@ -33,10 +33,10 @@ func TestSealRoom(t *testing.T) {
 		{"few rows", 500, nil},
 		{"the reference load", 5_000, nil},
 		{"no details", 5_000, func(v *task.Invocation) { v.Args, v.Kwargs, v.Outcome = "", "", task.Outcome{} }},
-		{"failures", 5_000, func(v *task.Invocation) { v.State = task.StateFailure }},
-		{"many names", 5_000, func(v *task.Invocation) { v.TaskName = noise(20) }},
-		{"details that do not compress", 5_000, func(v *task.Invocation) { v.Outcome.Result = noise(1000) }},
-		{"large details", 100, func(v *task.Invocation) { v.Outcome.Result = noise(60_000) }},
+		{"failures", 2_000, func(v *task.Invocation) { v.State = task.StateFailure }},
+		{"many names", 1_000, func(v *task.Invocation) { v.TaskName = noise(20) }},
+		{"details that do not compress", 1_000, func(v *task.Invocation) { v.Outcome.Result = noise(1000) }},
+		{"large details", 20, func(v *task.Invocation) { v.Outcome.Result = noise(60_000) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := newLoad(1, testDay, c.rows)

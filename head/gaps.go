@@ -103,8 +103,8 @@ func (h *Head) EndedGaps(all bool) []task.Gap {
 }
 
 // GapsStored forgets gaps that are in a file now, unless they have grown since
-// EndedGaps returned them. Their log records may come back in a replay, and are
-// then stored again, which changes nothing.
+// EndedGaps returned them. Their log records may come back in a replay; what
+// a file says as well is not stored again.
 func (h *Head) GapsStored(gaps []task.Gap) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -281,6 +281,63 @@ func TestDropsAreOneGap(t *testing.T) {
 	}
 }
 
+// What a replayed log says of gaps that are stored is not stored again: it would make
+// an overlay of every past day concerned, and have each sealed again as a whole. What
+// it says more is.
+func TestReplayedGapsAreNotStoredAgain(t *testing.T) {
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := start(t, o)
+	ctx := context.Background()
+	day := task.DayOf(noon.UnixMicro()) - 1
+	gap := task.Gap{Source: "redis://h/0", Cause: "broker lost", From: day.Start(), To: day.Start() + 1000, Count: 1}
+	mustAppend(t, db, finished("a", noon.Add(-24*time.Hour)))
+	db.AddGap(gap)
+	cut := func(seal bool) {
+		t.Helper()
+		if _, err := db.Cut(ctx, seal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := func() {
+		t.Helper()
+		db.crash(t)
+		db = start(t, o)
+		if gaps := db.head.Gaps(); len(gaps) != 1 {
+			t.Fatalf("the log states %+v", gaps)
+		}
+		cut(false)
+		if gaps := db.head.Gaps(); len(gaps) != 0 {
+			t.Fatalf("the head keeps %+v", gaps)
+		}
+	}
+	live := func() string {
+		found, err := filepath.Glob(filepath.Join(o.Dir, "live", day.String()+"*.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(found, " ")
+	}
+	cut(true)
+	again()
+	if got := live(); got != "" {
+		t.Errorf("the sealed day has an overlay: %s", got)
+	}
+	gap.To++
+	db.AddGap(gap)
+	cut(false)
+	if live() == "" {
+		t.Error("that it has grown is not stored")
+	}
+	again()
+	if got := db.gaps(0, 0); !slices.Contains(got, gap) {
+		t.Errorf("%+v", got)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A daemon that is killed before it is ready does not hide how long none ran.
 func TestDowntimeOutlivesAFailedStart(t *testing.T) {
 	c := &testClock{at: time.Now()}
