@@ -419,6 +419,9 @@ func (l *life) compare(what string, acked, got map[string]task.Invocation) {
 		if !ok && (w.RowTime() < floor || l.gone[w.Day()]) {
 			continue
 		}
+		if l.gone[w.Day()] && strings.Contains(what, "backup") {
+			continue // it may have an older state, of a day that it keeps: no backup came before the newer one's day went
+		}
 		m := task.Merge(g, w)
 		if !ok || !sameKnowledge(m, g) {
 			l.t.Errorf("%s: %s was acknowledged as %s, is %s", what, id, task.AppendJSON(nil, &w), task.AppendJSON(nil, &g))
