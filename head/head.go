@@ -49,7 +49,8 @@ type Head struct {
 	drops       task.Gap            // of the overflow policy, the newest
 	dropsSince  int64               // the first drop of it
 	gapsLogged  bool                // SyncGaps has nothing to do
-	reserved    int64               // entries promised to a request that is all or none
+	reserved    int64               // ids in promised that the head does not hold: with what it holds at most MaxRecords
+	promised    map[string]int      // by how many requests that are all or none
 	stored      map[*entry]struct{} // entries of which a day holds a row
 	active      map[*Cut]struct{}   // cuts that have begun
 }
@@ -75,7 +76,7 @@ const never task.Day = -1 << 30
 
 // New makes a Head over a log. Replay the log before anything else.
 func New(log *wal.Log, o Options) *Head {
-	return &Head{opts: o, log: log, byID: map[string]*entry{}, stored: map[*entry]struct{}{}, active: map[*Cut]struct{}{}, nextCut: 1,
+	return &Head{opts: o, log: log, byID: map[string]*entry{}, promised: map[string]int{}, stored: map[*entry]struct{}{}, active: map[*Cut]struct{}{}, nextCut: 1,
 		floor: never, gone: never, loggedFloor: never, loggedGone: never}
 }
 
@@ -172,6 +173,9 @@ func (h *Head) apply(e *entry, v *task.Invocation, base Base, now int64) {
 		e = &entry{since: h.seq, slot: len(h.slots), parked: base.Parked}
 		h.setRows(e, base.Rows)
 		h.byID[merged.TaskID] = e
+		if h.promised[merged.TaskID] > 0 {
+			h.reserved--
+		}
 		h.slots = append(h.slots, e)
 		h.invs = append(h.invs, merged)
 	}
@@ -221,6 +225,9 @@ func (h *Head) remove(e *entry) {
 	h.bytes -= e.size
 	e.list.remove(e)
 	delete(h.byID, e.inv.TaskID)
+	if h.promised[e.inv.TaskID] > 0 {
+		h.reserved++
+	}
 	last := len(h.slots) - 1
 	moved := h.slots[last]
 	h.slots[e.slot], h.invs[e.slot], moved.slot = moved, moved.inv, e.slot
@@ -245,17 +252,21 @@ func (h *Head) ReserveBytes(n int64) bool {
 // ReleaseBytes gives reserved bytes back.
 func (h *Head) ReleaseBytes(n int64) { h.inflight.Add(-n) }
 
-// Promise keeps room for a request that is stored whole or not at all. It
+// Promise keeps room for a request that is stored whole or not at all: also for
+// ids that the head holds, which may leave it before they are appended. It
 // reports false if there is none; otherwise the request must give it back.
 func (h *Head) Promise(invs []*task.Invocation) (giveBack func(), ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var n, size int64
-	seen := map[string]bool{}
+	ids := make(map[string]struct{}, len(invs))
 	for _, v := range invs {
 		size += v.Size()
-		if h.byID[v.TaskID] == nil && !seen[v.TaskID] {
-			seen[v.TaskID] = true
+		if _, again := ids[v.TaskID]; again {
+			continue
+		}
+		ids[v.TaskID] = struct{}{}
+		if h.promised[v.TaskID] == 0 && h.byID[v.TaskID] == nil {
 			n++
 		}
 	}
@@ -263,10 +274,21 @@ func (h *Head) Promise(invs []*task.Invocation) (giveBack func(), ok bool) {
 		return nil, false
 	}
 	h.reserved += n
+	for id := range ids {
+		h.promised[id]++
+	}
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.reserved -= n
+		for id := range ids {
+			if h.promised[id]--; h.promised[id] > 0 {
+				continue
+			}
+			delete(h.promised, id)
+			if h.byID[id] == nil {
+				h.reserved--
+			}
+		}
 	}, true
 }
 

@@ -269,6 +269,54 @@ func TestCapsHold(t *testing.T) {
 	checkAccounts(t, h)
 }
 
+// Room is promised for ids that the head holds, too: when they leave it before they are
+// appended, nobody else gets their place. An id that several requests promise has one.
+func TestPromiseOutlivesItsEntries(t *testing.T) {
+	c := newClock()
+	h := open(t, t.TempDir(), c, Options{MaxRecords: 3})
+	replay(t, h, none, nil)
+	at := c.now().UnixMicro()
+	ev := func(id string) *task.Invocation { return event(id, task.StateSuccess, at) }
+	promise := func(want bool, ids ...string) (giveBack func()) {
+		t.Helper()
+		var invs []*task.Invocation
+		for _, id := range ids {
+			invs = append(invs, ev(id))
+		}
+		giveBack, ok := h.Promise(invs)
+		if ok != want {
+			t.Fatalf("promised to %v: %v", ids, ok)
+		}
+		return giveBack
+	}
+	for _, id := range []string{"a", "b", "c"} {
+		add(t, h, ev(id), Base{})
+	}
+	first := promise(true, "a", "b", "a") // all are there
+	second := promise(true, "b")
+	promise(false, "d")
+	for range 3 {
+		h.DropOldest()
+	}
+	third := promise(true, "d") // c's place
+	promise(false, "e")
+	first()
+	fourth := promise(true, "e") // a's place; b's is promised still
+	promise(false, "f")
+	if a := h.Append([]*task.Invocation{ev("b")}, Encode([]*task.Invocation{ev("b")}), map[string]Base{"b": {}}, h.gen, true); a.N != 1 {
+		t.Fatalf("what was promised is not kept: %+v", a)
+	}
+	promise(false, "f")
+	second()
+	promise(false, "f")
+	third()
+	fourth()
+	if promise(true, "f", "g")(); h.reserved != 0 || len(h.promised) != 0 {
+		t.Errorf("%d reserved, promised %v", h.reserved, h.promised)
+	}
+	checkAccounts(t, h)
+}
+
 func TestDroppedStaysDropped(t *testing.T) {
 	c, dir := newClock(), t.TempDir()
 	h := open(t, filepath.Join(dir, "a"), c, Options{MaxRecords: 1})

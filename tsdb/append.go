@@ -405,10 +405,14 @@ func (db *DB) promise(ctx context.Context, invs []*task.Invocation) (giveBack fu
 }
 
 // makeRoom waits until the cutter has made room, and if it cannot keep up drops
-// the oldest. full says that there is no room and nothing could be dropped.
+// the oldest. full says that there is no room and nothing could be dropped. With
+// OverflowReject nothing may go: Promise keeps the room, so that nobody should get here.
 func (db *DB) makeRoom(ctx context.Context) (dropped []string, full bool, err error) {
 	if ok, err := db.waitFor(ctx, db.hasRoom); ok || err != nil {
 		return nil, false, err
+	}
+	if db.opts.OnOverflow == OverflowReject {
+		return nil, false, db.Refuse()
 	}
 	dropped, full = db.dropOldest(db.hasRoom)
 	return dropped, full, nil

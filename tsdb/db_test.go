@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"daybook/head"
 	"daybook/tsdb/task"
 	"daybook/tsdb/text"
 )
@@ -256,6 +257,39 @@ func TestOverflowRejectIsAllOrNothing(t *testing.T) {
 		t.Fatal("a part of a refused request was stored")
 	}
 	mustAppend(t, db, started("c", noon), finished("a", noon))
+}
+
+// A request that is stored whole has its room also when ids that the head held leave it
+// meanwhile, and others come. Nothing that was acknowledged goes for it.
+func TestOverflowRejectDropsNothing(t *testing.T) {
+	ctx := context.Background()
+	o := testOptions(t.TempDir(), &testClock{at: noon})
+	o.HeadMaxRecords, o.OnOverflow, o.Settle = 2, OverflowReject, time.Hour
+	db := start(t, o) // no cutter: nothing makes room
+	defer db.Close()
+	mustAppend(t, db, finished("a", noon), finished("b", noon))
+	later := []Record{finished("a", noon.Add(time.Second)), finished("b", noon.Add(time.Second))}
+	invs := []*task.Invocation{&later[0].Invocation, &later[1].Invocation}
+	records := head.Encode(invs)
+	giveBack, err := db.promise(ctx, invs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Cut(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Append(ctx, []Record{finished("c", noon), finished("d", noon)})
+	if !errors.Is(err, ErrOverloaded) {
+		t.Errorf("others get the room that was promised: %v", err)
+	}
+	var out Appended
+	if err := db.apply(ctx, invs, records, true, &out); err != nil || out.Dropped != 0 || db.dropped.Load() != 0 {
+		t.Errorf("%v, %d of it dropped, %d dropped in all", err, out.Dropped, db.dropped.Load())
+	}
+	giveBack()
+	if _, full, err := db.makeRoom(ctx); !errors.Is(err, ErrOverloaded) || full || db.dropped.Load() != 0 { // whoever gets there
+		t.Errorf("%v, full %v, %d dropped", err, full, db.dropped.Load())
+	}
 }
 
 func TestOverflowDropsTheOldest(t *testing.T) {
