@@ -48,7 +48,9 @@ type doomed struct {
 	sealed *blocks.Sealed
 	cause  string // why retention deletes the day; empty if the files are replaced
 	began  time.Time
-	failed time.Time // when deleting it failed first; zero if it has not
+	// unlinking is how long removing the files took, once their readers had gone.
+	unlinking time.Duration
+	failed    time.Time // when deleting it failed first; zero if it has not
 }
 
 // retire deletes files that a sealed file has replaced. It does not make the
@@ -66,7 +68,7 @@ func (c *Compactor) retire(ctx context.Context, x doomed) {
 // remove waits for readers and deletes. What stays is tried again by Mend, and
 // goes at the next start at the latest.
 func (c *Compactor) remove(ctx context.Context, x doomed) error {
-	if err := c.removeFiles(ctx, x); err != nil {
+	if err := c.removeFiles(ctx, &x); err != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if x.failed.IsZero() {
@@ -77,18 +79,23 @@ func (c *Compactor) remove(ctx context.Context, x doomed) error {
 	}
 	if x.cause != "" {
 		c.opts.Observer.Delete(x.cause)
-		level.Info(c.logger).Log("msg", "deleted day", "day", x.day, "cause", x.cause, "took", time.Since(x.began))
+		level.Info(c.logger).Log("msg", "deleted day", "day", x.day, "cause", x.cause, "took", time.Since(x.began), "unlinking", x.unlinking)
 	}
 	return nil
 }
 
-func (c *Compactor) removeFiles(ctx context.Context, x doomed) error {
+func (c *Compactor) removeFiles(ctx context.Context, x *doomed) error {
 	var errs []error
+	unlink := func(remove func() error) error {
+		began := time.Now()
+		defer func() { x.unlinking += time.Since(began) }()
+		return remove()
+	}
 	if x.sealed != nil {
 		err := c.drained(ctx, x.sealed.Path())
 		if err == nil {
 			fault.Point("sealed.drained")
-			err = errors.Join(x.sealed.Close(), blocks.RemoveSealed(x.sealed.Path()))
+			err = errors.Join(x.sealed.Close(), unlink(func() error { return blocks.RemoveSealed(x.sealed.Path()) }))
 		}
 		errs = append(errs, err)
 	}
@@ -97,7 +104,7 @@ func (c *Compactor) removeFiles(ctx context.Context, x doomed) error {
 		if err == nil {
 			err = x.live.Close()
 			fault.Point("live.closed")
-			err = errors.Join(err, x.live.Remove())
+			err = errors.Join(err, unlink(x.live.Remove))
 		}
 		errs = append(errs, err)
 	}

@@ -1,6 +1,7 @@
 package tsdb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-kit/log"
 
 	"daybook/tsdb/task"
 )
@@ -277,5 +280,37 @@ func TestRetentionOfLegacyAndACrash(t *testing.T) {
 	if got := contents(t, db); len(got) != 1 || !sameKnowledge(got[want.TaskID], want) {
 		v := got[want.TaskID]
 		t.Errorf("after the crash it is %s\nit was %s", task.AppendJSON(nil, &v), task.AppendJSON(nil, &want))
+	}
+}
+
+// The message about a deleted day says how long unlinking its files took, of all the
+// time since it left the catalog.
+func TestDeletedDayIsTimed(t *testing.T) {
+	var logged bytes.Buffer
+	o := testOptions(t.TempDir(), &testClock{at: noon})
+	o.RetentionSize, o.WALSync, o.Logger = 16<<20, "never", log.NewLogfmtLogger(log.NewSyncWriter(&logged))
+	db := start(t, o)
+	defer db.Close()
+	fill(t, db, noon.Add(-24*time.Hour), 10)
+	if _, err := db.Cut(context.Background(), true); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := retainOldest(t, db, 0); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	_, line, _ := strings.Cut(logged.String(), `msg="deleted day" day=2026-11-22 `)
+	line, _, _ = strings.Cut(line, "\n")
+	var times []time.Duration
+	for _, key := range []string{" took=", " unlinking="} {
+		_, text, _ := strings.Cut(line, key)
+		text, _, _ = strings.Cut(text, " ")
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		times = append(times, d)
+	}
+	if took, unlinking := times[0], times[1]; unlinking <= 0 || unlinking > took {
+		t.Errorf("unlinking took %s of %s", unlinking, took)
 	}
 }

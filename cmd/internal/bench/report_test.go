@@ -110,12 +110,17 @@ func TestBeside(t *testing.T) {
 	}
 }
 
-// TestTookField reads what the daemon logs.
-func TestTookField(t *testing.T) {
-	if d, ok := tookField(`level=info msg="deleted day" day=2026-11-20 bytes=5 took=12.5ms`); !ok || d != 12500*time.Microsecond {
-		t.Errorf("%s %t", d, ok)
+// TestDurationField reads what the daemon logs.
+func TestDurationField(t *testing.T) {
+	line := `level=info msg="deleted day" day=2026-11-20 bytes=5 took=12.5ms unlinking=3ms`
+	for key, want := range map[string]time.Duration{"took": 12500 * time.Microsecond, "unlinking": 3 * time.Millisecond} {
+		if d, ok := durationField(line, key); !ok || d != want {
+			t.Errorf("%s: %s %t", key, d, ok)
+		}
 	}
-	if _, ok := tookField("level=info msg=other"); ok {
-		t.Error("found where there is none")
+	for _, line := range []string{"level=info msg=other", "level=info took=long"} {
+		if _, ok := durationField(line, "took"); ok {
+			t.Errorf("found where there is none: %s", line)
+		}
 	}
 }

@@ -59,6 +59,7 @@ func (r *run) sealBeside(ctx context.Context, live string) error {
 type window struct {
 	from, to time.Time
 	took     time.Duration
+	line     string          // of the log, that says so
 	acks     []time.Duration // ascending
 	answered int             // of them, not after it
 }
@@ -109,11 +110,11 @@ func (r *run) sendUntil(ctx context.Context, d *daemon, s sending, text string, 
 		return out, nil, fmt.Errorf("the daemon did not log %s %d times within %s, but %d times", text, times, s.length, len(found))
 	}
 	for _, e := range found[:times] {
-		took, ok := tookField(e.line)
+		took, ok := durationField(e.line, "took")
 		if !ok {
 			return out, nil, fmt.Errorf("the daemon logs no time: %s", e.line)
 		}
-		w := window{from: e.at.Add(-took), to: e.at.Add(longer), took: took}
+		w := window{from: e.at.Add(-took), to: e.at.Add(longer), took: took, line: e.line}
 		w.acks = out.between(w.from, w.to)
 		for _, a := range out.done {
 			if a.at.After(w.from) && a.at.Before(w.to) {
