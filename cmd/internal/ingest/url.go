@@ -24,6 +24,19 @@ const hidden = "xxxxx"
 // errURL does not wrap what net/url says: that quotes parts of the password.
 var errURL = errors.New("not a valid broker URL (reserved characters in user and password must be percent-encoded)")
 
+// errAt is for an @ behind the address: most likely a password goes on up to
+// it, and net/url took its beginning for a port.
+var errAt = errors.New("broker URL: an @ behind the host (in user and password, write / as %2F, ? as %3F, # as %23, @ as %40; in a path or an option, @ as %40)")
+
+// plainOptions are those whose values may be shown. Whatever else stands in a
+// query may be a secret.
+var plainOptions = []string{
+	"exchange", "queue", "global_keyprefix", "fanout_prefix", "fanout_patterns", "virtual_host",
+	"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile",
+	"heartbeat", "connection_timeout", "channel_max", "auth_mechanism",
+	"certfile", "keyfile", "cacertfile", "server_name_indication",
+}
+
 // Kind tells which consumer a broker URL is for.
 func Kind(raw string) (string, error) {
 	u, err := ParseURL(raw)
@@ -33,7 +46,8 @@ func Kind(raw string) (string, error) {
 	return kinds[u.Scheme], nil
 }
 
-// ParseURL parses a broker URL. Its errors do not quote the URL.
+// ParseURL parses a broker URL. Its errors quote nothing that may be a part of
+// a password, and what it accepts has none outside of its User.
 func ParseURL(raw string) (*url.URL, error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {
@@ -42,8 +56,15 @@ func ParseURL(raw string) (*url.URL, error) {
 	if strings.Contains(rest, "://") {
 		return nil, errors.New("broker URL: one broker at a time, not a list of several")
 	}
+	if strings.ContainsFunc(scheme, notInScheme) {
+		return nil, errURL
+	}
 	if kinds[scheme] == "" {
 		return nil, fmt.Errorf("broker URL: scheme %.20q is not one of redis, rediss, redis+socket, amqp, amqps", scheme)
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end >= 0 && strings.Contains(rest[end:], "@") {
+		return nil, errAt
 	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" || u.Fragment != "" {
@@ -53,6 +74,15 @@ func ParseURL(raw string) (*url.URL, error) {
 		return nil, errURL
 	}
 	return u, nil
+}
+
+// notInScheme finds what no scheme has, so that this is not one.
+func notInScheme(c rune) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '-', c == '.':
+		return false
+	}
+	return true
 }
 
 // CheckQuery refuses options that are not known: a typing error would
@@ -88,14 +118,13 @@ func Redact(raw string) string {
 		switch {
 		case has:
 			shown.User = url.UserPassword(name, hidden)
-		case kinds[u.Scheme] == KindRedis && name != "":
-			shown.User = url.User(hidden) // a password that misses its colon
+		case kinds[u.Scheme] == KindRedis && name != "", strings.Contains(name, ":"):
+			shown.User = url.User(hidden) // a password that misses its colon, or one whose colon was encoded, too
 		}
 	}
 	query := u.Query()
 	for name := range query {
-		low := strings.ToLower(name)
-		if strings.Contains(low, "pass") || strings.Contains(low, "secret") || strings.Contains(low, "token") {
+		if !slices.Contains(plainOptions, name) {
 			query.Set(name, hidden)
 		}
 	}
