@@ -279,6 +279,11 @@ func (c *Compactor) states() []dayState {
 	return out
 }
 
+// DaysToSeal is how many past days wait to be sealed: see planWaiting.
+func (c *Compactor) DaysToSeal() int {
+	return planWaiting(c.opts.Now(), c.states(), c.opts.SealDelay)
+}
+
 // publish makes the catalog show the present files of a day. The caller holds
 // act.
 func (c *Compactor) publish(d task.Day) {

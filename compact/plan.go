@@ -35,27 +35,50 @@ type dayState struct {
 // it counts as long ago, or the day would wait until that time comes again.
 func planSeal(now time.Time, states []dayState, delay time.Duration, force bool) []task.Day {
 	today := task.DayOf(now.UnixMicro())
-	midnight := time.UnixMicro(today.Start())
 	var out []task.Day
 	for _, s := range states {
 		if s.day >= today || !s.hasLive || s.beingSealed || s.shut {
 			continue
 		}
-		if s.lastCut.Sub(now) >= quiet {
-			s.lastCut = time.Time{}
-		}
-		due := !now.Before(time.UnixMicro(s.day.End()).Add(delay)) && now.Sub(s.lastCut) >= quiet
-		if s.hasSealed {
-			big := float64(s.liveRows+s.liveMasks) > foldFraction*float64(s.sealedRows)
-			sinceMidnight := s.lastCut.Before(midnight) && !now.Before(midnight.Add(delay))
-			due = due && (big || sinceMidnight)
-		}
-		if due || force {
+		if force || s.due(now, delay) && now.Sub(s.cutAt(now)) >= quiet {
 			out = append(out, s.day)
 		}
 	}
 	slices.Sort(out)
 	return out
+}
+
+// planWaiting counts the days that wait to be sealed: those that are due, also while they
+// are cut into again and again or are being sealed. Of a day that planSeal takes at its
+// next look, or the one after, none is left here minutes later unless sealing fails.
+func planWaiting(now time.Time, states []dayState, delay time.Duration) int {
+	n := 0
+	for _, s := range states {
+		if s.day < task.DayOf(now.UnixMicro()) && s.hasLive && !s.shut && s.due(now, delay) {
+			n++
+		}
+	}
+	return n
+}
+
+// due reports whether it is time to seal a past day that has a live file.
+func (s *dayState) due(now time.Time, delay time.Duration) bool {
+	if now.Before(time.UnixMicro(s.day.End()).Add(delay)) {
+		return false
+	}
+	if !s.hasSealed || float64(s.liveRows+s.liveMasks) > foldFraction*float64(s.sealedRows) {
+		return true
+	}
+	midnight := time.UnixMicro(task.DayOf(now.UnixMicro()).Start())
+	return s.cutAt(now).Before(midnight) && !now.Before(midnight.Add(delay))
+}
+
+// cutAt is lastCut, zero if that is yet to come.
+func (s *dayState) cutAt(now time.Time) time.Time {
+	if s.lastCut.Sub(now) >= quiet {
+		return time.Time{}
+	}
+	return s.lastCut
 }
 
 // floorOf is the retention floor: the first day of which anything is kept. A

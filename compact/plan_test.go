@@ -25,6 +25,33 @@ func at(s string) time.Time {
 	return t
 }
 
+// A day waits to be sealed while planSeal would take it, and while it is cut into or
+// sealed; late rows that wait for midnight are none of that.
+func TestPlanWaiting(t *testing.T) {
+	yesterday := theDay("2026-11-22")
+	for _, c := range []struct {
+		name  string
+		now   string
+		state dayState
+		want  int
+	}{
+		{"before the delay", "2026-11-23T00:59:59Z", dayState{day: yesterday, hasLive: true}, 0},
+		{"not sealed", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true}, 1},
+		{"cut into without a pause", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, lastCut: at("2026-11-23T05:00:00Z")}, 1},
+		{"being sealed", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, beingSealed: true}, 1},
+		{"sealed", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasSealed: true}, 0},
+		{"today", "2026-11-22T23:00:00Z", dayState{day: yesterday, hasLive: true}, 0},
+		{"its sealed file cannot be opened", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, shut: true}, 0},
+		{"one late row", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 1, sealedRows: 1000, lastCut: at("2026-11-23T04:00:00Z")}, 0},
+		{"one late row of before midnight", "2026-11-24T01:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 1, sealedRows: 1000, lastCut: at("2026-11-23T04:00:00Z")}, 1},
+		{"many late rows", "2026-11-23T05:00:00Z", dayState{day: yesterday, hasLive: true, hasSealed: true, liveRows: 11, sealedRows: 1000, lastCut: at("2026-11-23T05:00:00Z")}, 1},
+	} {
+		if got := planWaiting(at(c.now), []dayState{c.state}, time.Hour); got != c.want {
+			t.Errorf("%s: %d", c.name, got)
+		}
+	}
+}
+
 func TestPlanSeal(t *testing.T) {
 	yesterday := theDay("2026-11-22")
 	for _, c := range []struct {

@@ -36,7 +36,6 @@ type DB struct {
 	legacy   legacies
 	sums     sumCache
 	large    chan struct{} // holds one for the sum that is large: see DB.sum
-	sealing  chan struct{} // holds one while days are sealed
 	// appendGate is passed while ids become known to the head.
 	appendGate gate
 	courtesy   *Courtesy
@@ -93,7 +92,7 @@ func Open(o Options) (db *DB, err error) {
 			o.WALMaxBytes = min(o.WALMaxBytes, o.RetentionSize/8)
 		}
 	}
-	db = &DB{courtesy: NewCourtesy(o.cores()), opts: o, logger: log.With(o.Logger, "component", "tsdb"), pressure: make(chan struct{}, 1), large: make(chan struct{}, 1), sealing: make(chan struct{}, 1)}
+	db = &DB{courtesy: NewCourtesy(o.cores()), opts: o, logger: log.With(o.Logger, "component", "tsdb"), pressure: make(chan struct{}, 1), large: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.release())
@@ -202,6 +201,7 @@ func (db *DB) openHead() error {
 	}
 	db.head = head.New(db.wal, db.headOptions())
 	db.thin.rate = o.DetailRate
+	db.thin.note = func(reason string) { db.metrics.thinned.WithLabelValues(reason).Inc() }
 	return nil
 }
 

@@ -22,6 +22,7 @@ type metrics struct {
 	sealRows  *prometheus.CounterVec
 	deletions *prometheus.CounterVec
 	failures  *prometheus.CounterVec
+	thinned   *prometheus.CounterVec
 	query     *prometheus.HistogramVec
 }
 
@@ -33,6 +34,17 @@ const (
 	reasonOverflow = "overflow"
 	reasonStalled  = "stalled"
 )
+
+// Why the details of a success were left out, as label values.
+const (
+	thinnedRate = "detail_rate"
+	thinnedDisk = "disk_nearly_full"
+)
+
+// causes are the causes of gaps that there are from the start, so that a rule finds
+// the first of each. Those of brokers are named in package ingest.
+var causes = []string{"daemon down", "broker lost", "overflow", "broker queue full", "dropped",
+	lossTooOld.cause, lossTooFar.cause, lossHeadFull.cause, lossDiskFull.cause, lossNotLog.cause, lossNoAnswer.cause}
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
@@ -49,6 +61,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		sealRows:  f.NewCounterVec(prometheus.CounterOpts{Name: "daybook_seal_rows_total", Help: "Rows written by seals, by whether the day was sealed before."}, []string{"kind"}),
 		deletions: f.NewCounterVec(prometheus.CounterOpts{Name: "daybook_retention_deletions_total", Help: "Days and snapshots deleted, by cause."}, []string{"cause"}),
 		failures:  f.NewCounterVec(prometheus.CounterOpts{Name: "daybook_background_failures_total", Help: "Failures of what the daemon does by itself, by operation."}, []string{"operation"}),
+		thinned:   f.NewCounterVec(prometheus.CounterOpts{Name: "daybook_details_left_out_total", Help: "Successes stored without args, kwargs and result, by why."}, []string{"reason"}),
 		query:     f.NewHistogramVec(prometheus.HistogramOpts{Name: "daybook_query_seconds", Help: "Duration of queries, by kind.", Buckets: seconds}, []string{"kind"}),
 	}
 	for _, r := range []string{reasonPast, reasonFuture, reasonNoTime} {
@@ -56,6 +69,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	for _, r := range []string{reasonOverflow, reasonStalled} {
 		m.dropped.WithLabelValues(r)
+	}
+	for _, r := range []string{thinnedRate, thinnedDisk} {
+		m.thinned.WithLabelValues(r)
 	}
 	for _, c := range []string{"age", "size", "disk-usage"} {
 		m.deletions.WithLabelValues(c)
@@ -108,6 +124,8 @@ var (
 	descOldest      = prometheus.NewDesc("daybook_oldest_timestamp_seconds", "Row time of the oldest invocation; absent if there is none.", nil, nil)
 	descNewest      = prometheus.NewDesc("daybook_newest_timestamp_seconds", "Row time of the newest invocation; absent if there is none.", nil, nil)
 	descGaps        = prometheus.NewDesc("daybook_gaps", "Remembered stretches of time of which records are missing, by cause.", []string{"cause"}, nil)
+	descNewestGap   = prometheus.NewDesc("daybook_newest_gap_timestamp_seconds", "End of the latest of these; absent if there is none.", []string{"cause"}, nil)
+	descWaiting     = prometheus.NewDesc("daybook_days_to_seal", "Past days that are due to be sealed, or to be sealed again.", nil, nil)
 	descCanStore    = prometheus.NewDesc("daybook_can_store", "0 if writing the log, cutting or what they need failed when it was last tried, or the log is being replayed.", nil, nil)
 	descUnreadable  = prometheus.NewDesc("daybook_unreadable_files", "Files that are left out because they cannot be read.", nil, nil)
 	descDiskFree    = prometheus.NewDesc("daybook_disk_free_bytes", "Bytes free on the file system of the data directory.", nil, nil)
@@ -122,7 +140,7 @@ var (
 
 func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descHeadRecords, descHeadBytes, descParked, descWALBytes, descWALSegments, descBlocks, descBlockBytes,
-		descBlockRows, descOldest, descNewest, descGaps, descCanStore, descUnreadable, descDiskFree, descSumCache, descReady,
+		descBlockRows, descOldest, descNewest, descGaps, descNewestGap, descWaiting, descCanStore, descUnreadable, descDiskFree, descSumCache, descReady,
 		descPoolConns, descPoolLimit, descPoolFiles, descPoolAttach, descPoolWait} {
 		ch <- d
 	}
@@ -164,12 +182,25 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	put(descSumCache, float64(g.db.sums.size()))
 	g.collectBlocks(put)
-	causes := map[string]int{}
-	for _, x := range g.db.gaps(0, 0) {
-		causes[x.Cause]++
+	put(descWaiting, float64(g.db.compact.DaysToSeal()))
+	g.collectGaps(put)
+}
+
+func (g gauges) collectGaps(put func(*prometheus.Desc, float64, ...string)) {
+	type sum struct{ n, newest int64 }
+	sums := map[string]sum{}
+	for _, cause := range causes {
+		sums[cause] = sum{}
 	}
-	for cause, n := range causes {
-		put(descGaps, float64(n), cause)
+	for _, x := range g.db.gaps(0, 0) {
+		s := sums[x.Cause]
+		sums[x.Cause] = sum{s.n + 1, max(s.newest, x.To)}
+	}
+	for cause, s := range sums {
+		put(descGaps, float64(s.n), cause)
+		if s.n > 0 {
+			put(descNewestGap, float64(s.newest)/1e6, cause)
+		}
 	}
 }
 

@@ -107,8 +107,7 @@ func (db *DB) steadily(ctx context.Context, ask func() error) (steady bool, err 
 			defer release()
 			return ask()
 		}()
-		// What has been found by the time that the time is over is the answer.
-		if steady := db.catalog.Moves() == moves; err != nil || steady || try == moveTries || ctx.Err() != nil {
+		if steady := db.catalog.Moves() == moves; err != nil || steady || try == moveTries {
 			return steady, err
 		}
 	}

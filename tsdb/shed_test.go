@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"daybook/head"
 	"daybook/tsdb/task"
 )
@@ -14,7 +16,9 @@ import (
 // are cut; failures keep theirs.
 func TestDetailsAreShed(t *testing.T) {
 	c := &testClock{at: noon}
-	db := start(t, testOptions(t.TempDir(), c))
+	o, reg := testOptions(t.TempDir(), c), prometheus.NewRegistry()
+	o.Metrics, o.DetailRate = reg, 1
+	db := start(t, o)
 	defer db.Close()
 	rec := func(id string, s task.State) Record {
 		e := task.Event{TaskID: id, TaskName: "t", State: s, At: noon.UnixMicro(), Args: "(1,)", Result: "r", ExceptionMessage: "m", Retries: 0}
@@ -41,6 +45,18 @@ func TestDetailsAreShed(t *testing.T) {
 	mustAppend(t, db, rec("c", task.StateSuccess)) // there is room: it ends
 	if db.thin.bare.Load() {
 		t.Error("details are shed on a disk with room")
+	}
+	if n := value(t, reg, "daybook_details_left_out_total"); n != 1 {
+		t.Errorf("%v are counted for want of room, want 1", n)
+	}
+	bare := rec("d", task.StateSuccess) // has nothing that could be left out
+	bare.Args, bare.Outcome.Result = "", ""
+	mustAppend(t, db, bare, rec("e", task.StateSuccess))
+	if _, err := db.Cut(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
+	if n := value(t, reg, "daybook_details_left_out_total"); n != 3 { // of c, d and e one keeps what it has
+		t.Errorf("%v are counted in all, want 3", n)
 	}
 }
 

@@ -10,8 +10,9 @@ import (
 // thinner leaves out the details of successes of a task of which there are
 // more than rate invocations in a minute of row time.
 type thinner struct {
-	rate int         // 0 leaves nothing out
-	bare atomic.Bool // leaves out those of all successes: the disk is nearly full
+	rate int                 // 0 leaves nothing out
+	bare atomic.Bool         // leaves out those of all successes: the disk is nearly full
+	note func(reason string) // that details were left out
 
 	mu     sync.Mutex
 	counts map[taskMinute]int
@@ -30,7 +31,7 @@ const maxTaskMinutes = 100_000
 // stored. Failures always keep everything.
 func (t *thinner) thin(v *task.Invocation) *task.Invocation {
 	if t.bare.Load() && v.State == task.StateSuccess {
-		return withoutDetails(v)
+		return t.withoutDetails(v, thinnedDisk)
 	}
 	if t.rate == 0 {
 		return v
@@ -46,11 +47,11 @@ func (t *thinner) thin(v *task.Invocation) *task.Invocation {
 	if n <= t.rate || v.State != task.StateSuccess {
 		return v
 	}
-	return withoutDetails(v)
+	return t.withoutDetails(v, thinnedRate)
 }
 
-func withoutDetails(v *task.Invocation) *task.Invocation {
-	bare := *v
+func (t *thinner) withoutDetails(v *task.Invocation, reason string) *task.Invocation {
+	bare, had := *v, false
 	for _, f := range []struct {
 		text  *string
 		field task.Field
@@ -58,7 +59,11 @@ func withoutDetails(v *task.Invocation) *task.Invocation {
 		if *f.text != "" {
 			*f.text = ""
 			bare.Truncated |= f.field
+			had = true
 		}
+	}
+	if had {
+		t.note(reason)
 	}
 	return &bare
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,9 +37,9 @@ func brokerTable() []brokerMetric {
 		brokerMetricOf("connects_total", "Connections made.", counter, func(s *ingest.Status) float64 { return float64(s.Connects) }),
 		brokerMetricOf("messages_total", "Messages received.", counter, func(s *ingest.Status) float64 { return float64(s.Messages) }),
 		brokerMetricOf("bytes_total", "Bytes of messages received.", counter, func(s *ingest.Status) float64 { return float64(s.Bytes) }),
-		brokerMetricOf("events_total", "Task events stored.", counter, func(s *ingest.Status) float64 { return float64(s.Events) }),
+		brokerMetricOf("events_total", "Task events handed over to be stored.", counter, func(s *ingest.Status) float64 { return float64(s.Events) }),
 		brokerMetricOf("ignored_total", "Events of workers and custom events.", counter, func(s *ingest.Status) float64 { return float64(s.Ignored) }),
-		brokerMetricOf("refused_total", "Events refused for what they say.", counter, func(s *ingest.Status) float64 { return float64(s.Refused) }),
+		brokerMetricOf("refused_total", "Events that make no sense.", counter, func(s *ingest.Status) float64 { return float64(s.Refused) }),
 		brokerMetricOf("undecoded_total", "Messages that could not be read.", counter, func(s *ingest.Status) float64 { return float64(s.Undecoded) }),
 		brokerMetricOf("dropped_total", "Messages dropped because storing did not keep up.", counter, func(s *ingest.Status) float64 { return float64(s.Dropped) }),
 		brokerMetricOf("pending_messages", "Messages received and not yet stored.", gauge, func(s *ingest.Status) float64 { return float64(s.Pending) }),
@@ -47,7 +48,7 @@ func brokerTable() []brokerMetric {
 
 // What is shown only if there is something to show.
 var (
-	descLastEvent = prometheus.NewDesc("daybook_broker_last_event_timestamp_seconds", "Newest timestamp of any event; absent before the first.", []string{"broker"}, nil)
+	descLastEvent = prometheus.NewDesc("daybook_broker_last_event_timestamp_seconds", "Newest timestamp of any event; before the first, when the broker was first connected.", []string{"broker"}, nil)
 	descWorkers   = prometheus.NewDesc("daybook_broker_workers", "Workers that sent a sign of life lately.", []string{"broker", "group"}, nil)
 	descProcessed = prometheus.NewDesc("daybook_broker_worker_tasks_total", "Tasks that workers say they started, where that could be compared with events.", []string{"broker", "group"}, nil)
 	descLost      = prometheus.NewDesc("daybook_broker_worker_lost_total", "Events of these that were lost before they were sent.", []string{"broker", "group"}, nil)
@@ -73,8 +74,8 @@ func (m brokerMetrics) Collect(ch chan<- prometheus.Metric) {
 		for _, x := range table {
 			ch <- prometheus.MustNewConstMetric(x.desc, x.kind, x.value(&s), name)
 		}
-		if s.LastEventAt != 0 {
-			ch <- prometheus.MustNewConstMetric(descLastEvent, prometheus.GaugeValue, float64(s.LastEventAt)/1e6, name)
+		if at := cmp.Or(s.LastEventAt, s.FirstAt); at != 0 { // silence is measured from the connection on
+			ch <- prometheus.MustNewConstMetric(descLastEvent, prometheus.GaugeValue, float64(at)/1e6, name)
 		}
 		for _, g := range fewGroups(s.Groups) {
 			ch <- prometheus.MustNewConstMetric(descWorkers, prometheus.GaugeValue, float64(g.Workers), name, g.Name)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -287,6 +288,20 @@ func TestAlerts(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^### (Daybook\w+)$`).FindAllStringSubmatch(handbook, -1) {
 		if !seen[m[1]] {
 			t.Errorf("docs/operations.md explains %s, which is no alert", m[1])
+		}
+	}
+}
+
+// TestAlertsFire has Prometheus' own promtool evaluate the rules over made-up series,
+// where it is installed (Debian: in the package prometheus).
+func TestAlertsFire(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("needs promtool")
+	}
+	for _, args := range [][]string{{"check", "rules", docs + "alerts.yml"}, {"test", "rules", "testdata/alerts.test.yml"}} {
+		if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
 }

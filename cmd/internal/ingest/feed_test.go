@@ -94,7 +94,7 @@ func TestGapOfALostBroker(t *testing.T) {
 	if fmt.Sprint(*gaps) != fmt.Sprint(want) {
 		t.Fatalf("gaps\n%v, want\n%v", *gaps, want)
 	}
-	if st := f.Status(); !st.Connected || st.Connects != 2 || len(st.Reasons()) != 0 {
+	if st := f.Status(); !st.Connected || st.Connects != 2 || st.FirstAt != 1_000_000_000 || len(st.Reasons()) != 0 {
 		t.Fatalf("%+v", st)
 	}
 	if text := out.text.String(); strings.Contains(text, "s3cret") || !strings.Contains(text, "broker lost") {

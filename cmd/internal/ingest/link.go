@@ -21,7 +21,9 @@ func (f *Feed) Connected() {
 	now := f.Now()
 	f.mu.Lock()
 	f.st.Connected, f.st.Since, f.alive = true, now, now
-	f.st.Connects++
+	if f.st.Connects++; f.st.FirstAt == 0 {
+		f.st.FirstAt = now.UnixMicro()
+	}
 	g, ok := f.lost.end(now)
 	f.mu.Unlock()
 	if ok {

@@ -11,6 +11,7 @@ type Status struct {
 	Connected   bool
 	Since       time.Time // of Connected being so
 	LastError   string    // why it is not connected, or was not last
+	FirstAt     int64     // when it was first connected, microseconds; 0 if never
 	LastEventAt int64     // newest timestamp of any event, microseconds; 0 if none
 	SinkError   string    // why nothing can be stored; "" if all is well
 

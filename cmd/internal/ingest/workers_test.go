@@ -54,6 +54,17 @@ func TestWorkersLosses(t *testing.T) {
 	}
 }
 
+// A worker without -E sends heartbeats, and no event of the tasks that they count.
+func TestWorkersWithoutTaskEvents(t *testing.T) {
+	tr := newTracker()
+	for i := range int64(5) {
+		tr.beatAt(2*i+2, 10*i)
+	}
+	if g := tr.snapshot(time.Unix(12, 0))[0]; g.Processed != 30 || g.Lost != 30 || !g.Losing() {
+		t.Fatalf("%+v", g)
+	}
+}
+
 func TestWorkersAreNotBlamedForGaps(t *testing.T) {
 	tr := newTracker()
 	tr.beatAt(2, 0)
