@@ -158,6 +158,21 @@ func Exhausted(err error) bool {
 	return false
 }
 
+// NoRoom reports whether an error is for want of room on the disk, or of quota. Where
+// a file is opened it says nothing of it: SQLite has an index of 32 KiB beside a live one.
+func NoRoom(err error) bool {
+	var se sqlite3.Error
+	if errors.As(err, &se) && se.Code == sqlite3.ErrFull {
+		return true
+	}
+	for _, none := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
+		if se.SystemErrno == none || errors.Is(err, none) {
+			return true
+		}
+	}
+	return false
+}
+
 // LeftOut are the files that a view leaves out, by path, and why.
 type LeftOut map[string]error
 

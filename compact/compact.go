@@ -169,6 +169,7 @@ type Compactor struct {
 	parked *blocks.Parked // nil if read-only and there is none
 
 	readOnly bool
+	swept    bool // tmp/ is emptied: Close leaves the reserve there
 
 	// act serialises cuts, publications and retention; it is held across I/O,
 	// but not while a day is being built or readers drain. Before mu.
@@ -378,6 +379,9 @@ func (c *Compactor) Close() error {
 	}
 	if c.parked != nil {
 		note(c.parked.Close())
+	}
+	if c.swept {
+		c.keepReserve()
 	}
 	return first
 }

@@ -47,12 +47,17 @@ func Open(o Options) (c *Compactor, err error) {
 			return c, err
 		}
 	}
-	c.sweepTmp()
+	c.sweepTmp() // the reserve goes, too
+	c.swept = true
 	fault.Point("open.swept")
-	if err := c.openSealed(); err != nil {
-		return c, err
+	err = c.openSealed()
+	if err == nil {
+		err = c.openLive()
 	}
-	if err := c.openLive(); err != nil {
+	if blocks.NoRoom(err) {
+		return c, c.tellMissing(err)
+	}
+	if err != nil {
 		return c, err
 	}
 	c.guard.seen = lastSeen(o.LastSeen, slices.Collect(maps.Keys(c.days)))
@@ -133,7 +138,7 @@ func (c *Compactor) openSealed() error {
 		}
 		c.highest[d] = max(c.highest[d], gen)
 		s, err := blocks.OpenSealed(path)
-		if blocks.Exhausted(err) { // it is not the file's fault, and a day is too much to do without
+		if notItsFault(err) { // and a day is too much to do without
 			return fmt.Errorf("opening the sealed days: %w", err)
 		}
 		if err != nil {
@@ -200,7 +205,11 @@ func (c *Compactor) noteShut(files map[task.Day][]string) {
 // away: the live file was cut into after that. What they are made of is there;
 // they are put into quarantine.
 func (c *Compactor) dropUnpublished(gens []*blocks.Sealed) ([]*blocks.Sealed, error) {
-	for unpublished(gens, c.dirs.live, c.openLiveFile) {
+	for {
+		is, err := unpublished(gens, c.dirs.live, c.openLiveFile)
+		if !is || err != nil {
+			return gens, err
+		}
 		s := gens[0]
 		level.Warn(c.logger).Log("msg", "a sealed file was never published; its day is sealed again", "path", s.Path())
 		if err := s.Close(); err != nil {
@@ -224,7 +233,6 @@ func (c *Compactor) dropUnpublished(gens []*blocks.Sealed) ([]*blocks.Sealed, er
 		}
 		gens = gens[1:]
 	}
-	return gens, nil
 }
 
 // seeQuarantined makes sure that no generation is named again that was put into
@@ -244,10 +252,11 @@ func (c *Compactor) seeQuarantined() {
 }
 
 // unpublished reports whether a live file goes on behind what the first of
-// these generations has of it, while what that replaces is still there.
-func unpublished(gens []*blocks.Sealed, live string, open func(path string) (*blocks.Live, error)) bool {
+// these generations has of it, while what that replaces is still there. Its errors
+// say nothing of the live file.
+func unpublished(gens []*blocks.Sealed, live string, open func(path string) (*blocks.Live, error)) (bool, error) {
 	if len(gens) == 0 {
-		return false
+		return false, nil
 	}
 	goesOn, replaces := false, 0
 	for name, last := range gens[0].Absorbed() {
@@ -262,16 +271,24 @@ func unpublished(gens []*blocks.Sealed, live string, open func(path string) (*bl
 			continue
 		}
 		l, err := open(path)
+		if notItsFault(err) {
+			return false, fmt.Errorf("opening %s, to see whether %s has all of it: %w", name, gens[0].Name(), err)
+		}
 		if err != nil {
 			continue
 		}
 		goesOn = goesOn || l.LastCut() > last && l.Knows(last) // else it is another of that name
 		if err := l.Close(); err != nil {
-			return false
+			return false, nil
 		}
 	}
-	return goesOn && (replaces == 0 || len(gens) > 1 && gens[1].Generation() == replaces)
+	return goesOn && (replaces == 0 || len(gens) > 1 && gens[1].Generation() == replaces), nil
 }
+
+// notItsFault reports whether a file could not be opened for want of something that
+// the next start may have. To leave it out would be to hide what is whole, and to make
+// another in its place.
+func notItsFault(err error) bool { return blocks.Exhausted(err) || blocks.NoRoom(err) }
 
 // openLive opens the live files and the parked file, and removes live files
 // that a sealed file has absorbed.
@@ -307,7 +324,7 @@ func (c *Compactor) openLive() error {
 		}
 		c.nextSeq = max(c.nextSeq, seq)
 		l, err := c.openLiveFile(path)
-		if blocks.Exhausted(err) {
+		if notItsFault(err) {
 			return fmt.Errorf("opening the live files: %w", err)
 		}
 		if err != nil {
@@ -339,7 +356,7 @@ func (c *Compactor) openParked(paths map[int]string) error {
 	for _, seq := range seqs {
 		p, err := open(paths[seq])
 		switch {
-		case blocks.Exhausted(err):
+		case notItsFault(err):
 			return fmt.Errorf("opening the parked invocations: %w", err)
 		case err != nil:
 			c.leaveOut(paths[seq], err)

@@ -120,7 +120,14 @@ func (k *Capture) lookForDays(dir, live string) (absorbed map[string]bool, err e
 	}
 	for d, gens := range byDay {
 		slices.SortFunc(gens, func(a, b *blocks.Sealed) int { return b.Generation() - a.Generation() })
-		for unpublished(gens, live, blocks.OpenLiveReadOnly) {
+		for {
+			is, err := unpublished(gens, live, blocks.OpenLiveReadOnly)
+			if err != nil {
+				return nil, err
+			}
+			if !is {
+				break
+			}
 			gens = gens[1:]
 		}
 		if len(gens) == 0 {

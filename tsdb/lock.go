@@ -52,7 +52,7 @@ func lockDir(dir string) (*dirLock, error) {
 		_ = os.Chtimes(path, l.lastSeen, l.lastSeen)
 	}
 	// A full disk is no reason not to start: the number is a courtesy.
-	if err != nil && !errors.Is(err, syscall.ENOSPC) {
+	if err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
 		return nil, errors.Join(fmt.Errorf("writing %s: %w", path, err), f.Close())
 	}
 	return l, nil
