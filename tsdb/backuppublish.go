@@ -184,13 +184,19 @@ func (d *dest) tidy(k *compact.Capture, o BackupOptions, res *BackupResult) erro
 		path := d.path("days", e.Name())
 		name, have := current[day]
 		_, wanted, _ := blocks.ParseSealedName(name)
+		replaced := false
+		if have && gen < wanted {
+			if replaced, err = d.replaces(name, e.Name()); err != nil {
+				return fmt.Errorf("looking for what %s replaces: %w", name, err)
+			}
+		}
 		switch {
 		case !have && !k.Has(day):
 			gone[day] = true
 			if o.Prune {
 				err = blocks.RemoveSealed(path)
 			}
-		case have && gen < wanted && d.replaces(name, e.Name()):
+		case replaced:
 			err = blocks.RemoveSealed(path)
 		case have && gen != wanted:
 			// A daemon that had the backup has sealed it again; or the source has
@@ -217,13 +223,13 @@ func (d *dest) tidy(k *compact.Capture, o BackupOptions, res *BackupResult) erro
 
 // replaces reports whether a sealed file of the backup says that it has what
 // another one has.
-func (d *dest) replaces(name, other string) bool {
+func (d *dest) replaces(name, other string) (bool, error) {
 	s, err := blocks.OpenSealed(d.path("days", name))
 	if err != nil {
-		return false // what is there is kept
+		return false, err
 	}
 	_, replaced := s.Absorbed()[other]
-	return s.Close() == nil && replaced
+	return replaced, s.Close()
 }
 
 // sweep empties tmp.

@@ -95,6 +95,9 @@ func (l *life) open() bool {
 		l.note("open", err)
 		return false
 	}
+	for path, err := range db.legacyErrors { // health has it
+		l.note("legacy file "+path, err)
+	}
 	if err := db.replay(context.Background()); err != nil {
 		l.note("replay", err)
 		l.note("release", db.release())

@@ -96,7 +96,11 @@ func (db *DB) openLegacies() error {
 		db.legacyNoted = db.attachedPaths()
 		paths = append(paths, db.legacyNoted...)
 	}
-	for _, p := range db.handedPaths() {
+	handed, err := db.handedPaths()
+	if err != nil {
+		return err
+	}
+	for _, p := range handed {
 		// A link to a file elsewhere hands nothing over.
 		if real := realPath(p); filepath.Dir(real) == home {
 			own[real] = true
@@ -136,10 +140,14 @@ func (db *DB) openLegacies() error {
 }
 
 // handedPaths are the files that lie under legacy/ in the data directory. What it
-// holds may not be readable, as in attachedPaths.
-func (db *DB) handedPaths() (paths []string) {
+// holds may not be readable, as in attachedPaths; the error is a lack of descriptors
+// or memory.
+func (db *DB) handedPaths() (paths []string, err error) {
 	dir := filepath.Join(db.opts.Dir, "legacy")
 	entries, err := readDir(dir)
+	if blocks.Exhausted(err) {
+		return nil, err
+	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		db.legacyLeftOut(dir, err)
 	}
@@ -148,7 +156,7 @@ func (db *DB) handedPaths() (paths []string) {
 			paths = append(paths, filepath.Join(dir, e.Name()))
 		}
 	}
-	return paths
+	return paths, nil
 }
 
 // realPath is where a path leads to; an absolute path if that is not known.

@@ -117,16 +117,17 @@ func TestOrderOnDisk(t *testing.T) {
 	inOrder(t, "append", j.take(), "log.write wal/00000001", "log.sync wal/00000001")
 
 	cut(false)
+	past := fmt.Sprintf("live/2026-11-22.%d.db", noon.Unix()) // numbers of past days are the time
 	inOrder(t, "cut",
 		j.take(),
 		// the live file is whole before it has its name
-		"sqlite.sync live/2026-11-22.4.db.tmp", "sync live/2026-11-22.4.db.tmp", "!link live/2026-11-22.4.db", "point live.created",
-		"link live/2026-11-22.4.db", "remove live/2026-11-22.4.db.tmp", "syncdir live",
+		"sqlite.sync "+past+".tmp", "sync "+past+".tmp", "!link "+past, "point live.created",
+		"link "+past, "remove "+past+".tmp", "syncdir live",
 		// so is the name of its -wal before there is anything in it
-		"!sqlite.write live/2026-11-22.4.db-wal", "sqlite.open live/2026-11-22.4.db-wal", "syncdir live",
+		"!sqlite.write "+past+"-wal", "sqlite.open "+past+"-wal", "syncdir live",
 		// the record, then the transaction
 		"log.write wal/00000001", "!sqlite.write…", "log.sync wal/00000001", "point cut.logged",
-		"sqlite.write live/2026-11-22.4.db-wal", "!point cut.stored", "sqlite.sync live/2026-11-22.4.db-wal", "point cut.stored")
+		"sqlite.write "+past+"-wal", "!point cut.stored", "sqlite.sync "+past+"-wal", "point cut.stored")
 
 	seal := func(what, point, name, live, old string) {
 		t.Helper()
@@ -141,10 +142,10 @@ func TestOrderOnDisk(t *testing.T) {
 		}
 	}
 	cut(true)
-	seal("seal", "seal", "2026-11-22.db", "2026-11-22.4.db", "")
+	seal("seal", "seal", "2026-11-22.db", filepath.Base(past), "")
 	mustAppend(t, db, finished("b", yesterday))
 	cut(true)
-	seal("seal again", "reseal", "2026-11-22.2.db", "2026-11-22.5.db", "2026-11-22.db")
+	seal("seal again", "reseal", "2026-11-22.2.db", fmt.Sprintf("2026-11-22.%d.db", noon.Unix()+1), "2026-11-22.db")
 
 	mustAppend(t, db, started("open", noon))
 	j.take()
