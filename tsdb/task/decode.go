@@ -10,7 +10,7 @@ import (
 
 // ErrNoTime is returned by ParseJSON, with an Invocation, when a line carries
 // no time at all: it means something only for a task_id that is known already.
-var ErrNoTime = errors.New("the line has no time and its task_id is not known")
+var ErrNoTime = errors.New("the line has no time of an event (eta and expires are none) and its task_id is not known")
 
 // wireInvocation is the JSON form. RawMessage where the contract allows more
 // than one type.

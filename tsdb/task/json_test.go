@@ -76,11 +76,20 @@ func TestParseJSONRefuses(t *testing.T) {
 		{`{"task_id":5,"finished_at":1}`, "task_id"},
 		{`{"task_id":"a","finished_at":1`, "not valid JSON"},
 		{`[1]`, "array"},
+		{"{\"task_id\":\"a\xff\",\"finished_at\":1}", "task_id is not valid UTF-8"},
+		{"{\"TASK_ID\":\"a\xff\",\"finished_at\":1}", "task_id is not valid UTF-8"},
+		{`{"task_id":"a\ud800b","finished_at":1}`, "task_id is not valid UTF-8"},
+		{`{"task_id":"\ud83d\u0041","finished_at":1}`, "task_id is not valid UTF-8"},
+		{`{"task_id":"\ude00\ud83d","finished_at":1,"args":[]}`, "task_id is not valid UTF-8"},
 		{`{"task_id":"a","transitions":[{"state":"SENT"}]}`, "transitions[0]"},
 	} {
 		if _, err := ParseJSON([]byte(c.line)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.60s: got %v, want %q", c.line, err, c.want)
 		}
+	}
+	const good = "\\\\ud800 \\ud83d\\ude00 \\uFFFD \uFFFD" // one that is meant is no mended one
+	if v, err := ParseJSON([]byte(`{"task_id":"` + good + `","finished_at":1}`)); err != nil || v.TaskID != "\\ud800 😀 \uFFFD \uFFFD" {
+		t.Errorf("%q %v", v.TaskID, err)
 	}
 	v, err := ParseJSON([]byte(`{"task_id":"a","state":"FAILURE","worker":"w"}`))
 	if !errors.Is(err, ErrNoTime) {
@@ -211,6 +220,9 @@ func parseSlowly(line []byte) (Invocation, error) {
 	}
 	if err := CheckID(w.TaskID); err != nil {
 		return Invocation{}, err
+	}
+	if !meansID(line) {
+		return Invocation{}, ErrIDText
 	}
 	var v Invocation
 	err := w.invocation(&v)

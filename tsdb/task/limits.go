@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -15,6 +17,9 @@ const (
 	MaxTraceback = 64 << 10 // traceback
 )
 
+// ErrIDText is returned for a task_id that is no text.
+var ErrIDText = errors.New("task_id is not valid UTF-8")
+
 // CheckID reports whether id can be a task_id.
 func CheckID(id string) error {
 	switch {
@@ -23,9 +28,39 @@ func CheckID(id string) error {
 	case len(id) > MaxID:
 		return fmt.Errorf("task_id has %d bytes, at most %d are allowed", len(id), MaxID)
 	case !utf8.ValidString(id):
-		return errors.New("task_id is not valid UTF-8")
+		return ErrIDText
 	}
 	return nil
+}
+
+// ValidJSONText reports whether the inside of a correct JSON string stands for
+// valid UTF-8. Otherwise readers put U+FFFD in its place, and texts that differ
+// become the same: values are mended so, a task_id is refused.
+func ValidJSONText(raw []byte) bool {
+	if !utf8.Valid(raw) {
+		return false
+	}
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		if i++; i == len(raw) {
+			return false
+		}
+		if raw[i] != 'u' {
+			continue
+		}
+		r := unhex4(raw[i+1:])
+		i += 4
+		if !utf16.IsSurrogate(r) {
+			continue
+		}
+		if rest := raw[min(i+1, len(raw)):]; len(rest) < 6 || rest[0] != '\\' || rest[1] != 'u' || utf16.DecodeRune(r, unhex4(rest[2:])) == unicode.ReplacementChar {
+			return false
+		}
+		i += 6
+	}
+	return true
 }
 
 // cutText mends invalid UTF-8 and cuts at a character boundary at or below limit.

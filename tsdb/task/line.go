@@ -1,8 +1,10 @@
 package task
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -57,7 +59,23 @@ func (p *Parser) Parse(line []byte, v *Invocation) error {
 	if err := CheckID(p.w.TaskID); err != nil {
 		return err
 	}
+	if strings.ContainsRune(p.w.TaskID, unicode.ReplacementChar) && !meansID(line) {
+		return ErrIDText
+	}
 	return p.w.invocation(v)
+}
+
+// meansID reports whether U+FFFD in the task_id of a correct line is what the
+// line says, and not what took the place of something that is no text.
+func meansID(line []byte) bool {
+	var w struct {
+		TaskID json.RawMessage `json:"task_id"`
+	}
+	if json.Unmarshal(line, &w) != nil {
+		return false
+	}
+	inside, ok := bytes.CutPrefix(w.TaskID, []byte{'"'})
+	return ok && ValidJSONText(bytes.TrimSuffix(inside, []byte{'"'}))
 }
 
 // Forget lets go of the last line and of large buffers, to be kept for another

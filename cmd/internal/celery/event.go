@@ -101,11 +101,18 @@ func (d *Decoder) interpretTask(f *fields, state task.State, it *Item) {
 	}
 	ev := &it.Event
 	ev.TaskID = d.text(id)
+	if ev.TaskID == "" {
+		return // as without
+	}
+	if id.mended || !id.plain && !task.ValidJSONText(id.raw) {
+		it.Err = fmt.Errorf("uuid: %w", task.ErrIDText)
+		return
+	}
 	if err := task.CheckID(ev.TaskID); err != nil {
 		it.Err = fmt.Errorf("uuid: %w", err)
 		return
 	}
-	at, err := timestamp(&f[keyTimestamp])
+	at, err := d.timestamp(&f[keyTimestamp])
 	if err != nil {
 		it.Err = err
 		return
@@ -169,7 +176,7 @@ func (d *Decoder) interpretWorker(f *fields, typ string, it *Item) {
 	if w.Hostname == "" {
 		return
 	}
-	if at, err := timestamp(&f[keyTimestamp]); err == nil {
+	if at, err := d.timestamp(&f[keyTimestamp]); err == nil {
 		w.At = at
 	}
 	it.Kind, it.Worker = WorkerEvent, w

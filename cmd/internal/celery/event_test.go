@@ -42,6 +42,13 @@ func TestParseEvent(t *testing.T) {
 			State: task.StateRequeued, TaskID: "a", At: 5_000_000, Retries: -1},
 		`{"type":"task-rejected","uuid":"a","timestamp":5,"requeue":false,"hostname":7}`: {
 			State: task.StateRejected, TaskID: "a", At: 5_000_000, Retries: -1},
+		// Both forms of times that the HTTP API takes.
+		`{"type":"task-sent","uuid":"a","timestamp":"1970-01-01T01:00:05.5+01:00","eta":7.25,"expires":8}`: {
+			State: task.StateSent, TaskID: "a", At: 5_500_000, Retries: -1, ETA: 7_250_000, Expires: 8_000_000},
+		`{"type":"task-sent","uuid":"a","timestamp":5,"eta":-1,"expires":1e300}`: {
+			State: task.StateSent, TaskID: "a", At: 5_000_000, Retries: -1},
+		`{"type":"task-started","uuid":"\ud83d\ude00\ufffd` + "\uFFFD" + `","timestamp":5}`: {
+			State: task.StateStarted, TaskID: "😀\uFFFD\uFFFD", At: 5_000_000, Retries: -1},
 		// The last of two equal keys counts; an escaped key is a key.
 		`{"type":"task-started","uuid":"x","uuid":"a","\u0074imestamp":6,"nested":{"uuid":"no","timestamp":[1]}}`: {
 			State: task.StateStarted, TaskID: "a", At: 6_000_000, Retries: -1},
@@ -58,6 +65,7 @@ func TestIgnored(t *testing.T) {
 		`{"type":"task-progress","uuid":"a","timestamp":"2026-01-01T00:00:00Z"}`,
 		`{"type":"task-sent","timestamp":5}`,
 		`{"type":"task-started","uuid":null}`,
+		`{"type":"task-started","uuid":"","timestamp":5}`,
 		`{"type":"deploy-finished"}`, `{"type":""}`,
 		`{"type":"worker-online"}`, // whose?
 	} {
@@ -73,26 +81,30 @@ func TestRefused(t *testing.T) {
 		`{"uuid":"a","timestamp":5}`: "type is missing",
 		`{"type":5}`:                 "type",
 		`{}`:                         "type",
-		`{"type":"task-sent","uuid":5,"timestamp":5}`:                       "uuid",
-		`{"type":"task-sent","uuid":"","timestamp":5}`:                      "uuid",
-		`{"type":"task-sent","uuid":"` + long + `","timestamp":5}`:          "256 bytes",
-		`{"type":"task-sent","uuid":"a"}`:                                   "timestamp is missing",
-		`{"type":"task-sent","uuid":"a","timestamp":null}`:                  "timestamp is missing",
-		`{"type":"task-sent","uuid":"a","timestamp":"2026-01-01T00:00:00"}`: "not a number",
-		`{"type":"task-sent","uuid":"a","timestamp":true}`:                  "not a number",
-		`{"type":"task-sent","uuid":"a","timestamp":-5}`:                    "timestamp",
-		`{"type":"task-sent","uuid":"a","timestamp":0}`:                     "timestamp",
-		`{"type":"task-sent","uuid":"a","timestamp":1e300}`:                 "timestamp",
-		`{"type":"task-sent","uuid":"a","timestamp":99999999999999}`:        "timestamp",
-		`{"type":"task-sent","uuid":"a","timestamp":NaN}`:                   "NaN",
-		`{"type":"task-sent","uuid":"a","timestamp":-Infinity}`:             "NaN",
-		`{"type":"task-sent","uuid":"a","timestamp":01}`:                    "not valid JSON",
-		`{"type":"task-sent","uuid":"a","timestamp":5`:                      "not valid JSON",
-		`{"type":"task-sent","uuid":"a","timestamp":5}}`:                    "not valid JSON",
-		`[{"type":"task-sent"}]`:                                            "JSON object",
-		`null`:                                                              "JSON object",
-		`"task-sent"`:                                                       "JSON object",
-		``:                                                                  "not valid JSON",
+		`{"type":"task-sent","uuid":5,"timestamp":5}`:                      "uuid",
+		`{"type":"task-sent","uuid":"a` + "\xff" + `","timestamp":5}`:      "not valid UTF-8",
+		`{"type":"task-sent","\u0075uid":"a` + "\xff" + `","timestamp":5}`: "not valid UTF-8",
+		`{"type":"task-sent","uuid":"\ud800","timestamp":5}`:               "not valid UTF-8",
+		`{"type":"task-sent","uuid":"\ude00\ud83d","timestamp":5}`:         "not valid UTF-8",
+		`{"type":"task-sent","uuid":"` + long + `","timestamp":5}`:         "256 bytes",
+		`{"type":"task-sent","uuid":"a"}`:                                  "timestamp is missing",
+		`{"type":"task-sent","uuid":"a","timestamp":null}`:                 "timestamp is missing",
+		`{"type":"task-sent","uuid":"a","timestamp":"yesterday"}`:          "RFC 3339",
+		`{"type":"task-sent","uuid":"a","timestamp":"5"}`:                  "RFC 3339",
+		`{"type":"task-sent","uuid":"a","timestamp":true}`:                 "neither a number nor",
+		`{"type":"task-sent","uuid":"a","timestamp":-5}`:                   "timestamp",
+		`{"type":"task-sent","uuid":"a","timestamp":0}`:                    "timestamp",
+		`{"type":"task-sent","uuid":"a","timestamp":1e300}`:                "timestamp",
+		`{"type":"task-sent","uuid":"a","timestamp":99999999999999}`:       "timestamp",
+		`{"type":"task-sent","uuid":"a","timestamp":NaN}`:                  "NaN",
+		`{"type":"task-sent","uuid":"a","timestamp":-Infinity}`:            "NaN",
+		`{"type":"task-sent","uuid":"a","timestamp":01}`:                   "not valid JSON",
+		`{"type":"task-sent","uuid":"a","timestamp":5`:                     "not valid JSON",
+		`{"type":"task-sent","uuid":"a","timestamp":5}}`:                   "not valid JSON",
+		`[{"type":"task-sent"}]`:                                           "JSON object",
+		`null`:                                                             "JSON object",
+		`"task-sent"`:                                                      "JSON object",
+		``:                                                                 "not valid JSON",
 	} {
 		if _, kind, err := parseEvent([]byte(line)); err == nil || kind != Ignored || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: kind %d, %v, want %q", line, kind, err, want)

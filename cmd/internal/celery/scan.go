@@ -18,11 +18,13 @@ const (
 )
 
 // value is where a value lies. The raw bytes of a string are without quotes;
-// plain means that they are the text: ASCII without escapes.
+// plain means that they are the text: ASCII without escapes, or what encoding/json
+// has read. mended says of the latter that U+FFFD took the place of what is no text.
 type value struct {
-	raw   []byte
-	kind  valueKind
-	plain bool
+	raw    []byte
+	kind   valueKind
+	plain  bool
+	mended bool
 }
 
 // maxDepth is how deep the scanner follows nesting before it leaves the text

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"daybook/tsdb/task"
 )
 
 // slowObject fills f as the scanner does, by way of encoding/json.
@@ -48,6 +50,7 @@ func slowValue(text json.RawMessage) (value, error) {
 		if err := json.Unmarshal(text, &s); err != nil {
 			return v, jsonError(err)
 		}
+		v.mended = !task.ValidJSONText(text[1 : len(text)-1])
 		v.kind, v.plain, v.raw = kindString, true, []byte(s)
 	default:
 		v.kind = kindNumber

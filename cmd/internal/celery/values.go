@@ -9,7 +9,8 @@ import (
 	"daybook/tsdb/task"
 )
 
-func timestamp(v *value) (int64, error) {
+// timestamp reads Unix seconds, as Celery sends them, or an RFC 3339 string.
+func (d *Decoder) timestamp(v *value) (int64, error) {
 	switch v.kind {
 	case kindNumber:
 		us, err := task.ParseSeconds(string(v.raw))
@@ -17,18 +18,25 @@ func timestamp(v *value) (int64, error) {
 			return 0, fmt.Errorf("timestamp %s: %w", clip(v.raw), err)
 		}
 		return us, nil
+	case kindString:
+		us, err := task.ParseTimestamp(string(d.bytes(v)))
+		if err != nil {
+			return 0, fmt.Errorf("timestamp: %w", err)
+		}
+		return us, nil
 	case kindNone, kindNull:
 		return 0, errors.New("timestamp is missing")
 	}
-	return 0, fmt.Errorf("timestamp %s is not a number", clip(v.raw))
+	return 0, fmt.Errorf("timestamp %s is neither a number nor a string", clip(v.raw))
 }
 
-// when reads the ISO 8601 text of eta and expires; 0 for anything else.
+// when reads eta and expires, ISO 8601 texts of Celery's or Unix seconds; 0 for
+// anything else.
 func (d *Decoder) when(v *value) int64 {
-	if v.kind != kindString {
+	if v.kind != kindString && v.kind != kindNumber {
 		return 0
 	}
-	us, err := task.ParseTimestamp(string(d.bytes(v)))
+	us, err := d.timestamp(v)
 	if err != nil {
 		return 0
 	}
