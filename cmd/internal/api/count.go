@@ -31,13 +31,8 @@ func (a *API) count(w http.ResponseWriter, r *http.Request, _ string) error {
 	if q.By != "" && tsdb.CountBy[q.By] == nil {
 		p.Fail("by", "%q is none of task_name, state, worker, worker_group, queue, exception_type", params.Clip(q.By))
 	}
-	if q.Step != rollup.Forever {
-		if p.One("to") == "" {
-			q.To = p.Now.UnixMicro() + 1
-		}
-		if p.One("from") == "" {
-			q.From = max(q.To-dayMicros, 0)
-		}
+	if q.Step != rollup.Forever && p.Err() == nil {
+		q.From, q.To = p.span()
 		if _, err := rollup.NewSeries(q.From, q.To, q.Step); err != nil {
 			p.Fail("step", "%v", err)
 		}

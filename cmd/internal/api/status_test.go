@@ -231,12 +231,16 @@ func TestDefaultRange(t *testing.T) {
 	past := 17*time.Minute + 42*time.Second
 	now := testNow.Truncate(time.Hour).Add(past)
 	h := newAPI(f, func(c *api.Config) { c.Now = func() time.Time { return now } })
-	for _, path := range []string{"/api/v1/tasks", "/api/v1/tasks/t", "/api/v1/tasks/t/series"} {
+	for _, path := range []string{"/api/v1/tasks", "/api/v1/tasks/t", "/api/v1/tasks/t/series", "/api/v1/count?step=60", "/api/v1/count?step=86400&by=state"} {
+		ending := "?to=-1h"
+		if strings.Contains(path, "?") {
+			ending = "&to=-1h"
+		}
 		do(h, request("GET", path, ""))
 		if from, to := f.query.From, f.query.To; from != now.Add(-past).UnixMicro()-day || to != from+day+18*minute {
 			t.Errorf("%s: %d s before now to %d s after", path, (now.UnixMicro()-from)/1e6, (to-now.UnixMicro())/1e6)
 		}
-		do(h, request("GET", path+"?to=-1h", ""))
+		do(h, request("GET", path+ending, ""))
 		if from, to := f.query.From, f.query.To; from%hour != 0 || to-from != day+past.Microseconds() || to != now.Add(-time.Hour).UnixMicro() {
 			t.Errorf("%s to an hour before: %d s", path, (to-from)/1e6)
 		}
