@@ -180,6 +180,8 @@ type Compactor struct {
 
 	removing sync.Mutex // held to try deleting again; before mu
 
+	left atomic.Bool // Leave was called: the clock is not noted any more
+
 	mu            sync.Mutex // no I/O under it
 	days          map[task.Day]*day
 	highest       map[task.Day]int    // generation that was ever named in days/, readable or not: no path is used twice

@@ -166,6 +166,20 @@ func (c *Compactor) takeOut(d task.Day, cause string) (x doomed, out bool) {
 // Remember notes the time as the one at which the clock was last seen: it is
 // the LOCK file's modification time, which needs no free disk.
 func (c *Compactor) Remember() {
+	if !c.left.Load() {
+		c.remember()
+	}
+}
+
+// Leave notes the time once more and for the last time: what comes later is not
+// taken in, however long the end takes.
+func (c *Compactor) Leave() {
+	if !c.left.Swap(true) {
+		c.remember()
+	}
+}
+
+func (c *Compactor) remember() {
 	now := c.opts.Now()
 	err := fault.Op("chtimes", c.dirs.lock)
 	if err == nil {

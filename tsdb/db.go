@@ -63,6 +63,7 @@ type DB struct {
 	unread   unread
 	mu       sync.Mutex
 	warned   time.Time
+	early    task.GapSet // told before it was ready; guarded by mu
 	running  sync.WaitGroup
 	// appending is how many Appends are under way.
 	appending atomic.Int64

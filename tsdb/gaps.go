@@ -109,12 +109,45 @@ func (db *DB) tellLosses() {
 }
 
 // AddGap records that something is missing: a broker that was lost, messages
-// that were dropped. Told again with a later end, it grows.
+// that were dropped. Told again with a later end, it grows. What is told while
+// the log is replayed is recorded afterwards.
 func (db *DB) AddGap(g Gap) {
-	if db.readOnly || db.usable() != nil {
+	if db.readOnly || db.closed.Load() {
 		return
 	}
-	db.head.AddGap(g)
+	db.mu.Lock()
+	wait := !db.ready.Load()
+	if wait {
+		db.early.Add(g)
+	}
+	db.mu.Unlock()
+	if !wait {
+		db.head.AddGap(g)
+	}
+}
+
+// addEarlyGaps records what was told before the DB was ready.
+func (db *DB) addEarlyGaps() {
+	db.mu.Lock()
+	early := db.early.Sorted()
+	db.early = task.GapSet{}
+	db.mu.Unlock()
+	for _, g := range early {
+		db.head.AddGap(g)
+	}
+}
+
+// LastSeen is the last time at which a daemon was known to run here before this
+// one; zero if none has.
+func (db *DB) LastSeen() time.Time { return db.lastSeen() }
+
+// Leave is called when nothing is listened to any more, before what is there is
+// stored: LastSeen of the next one is now, however long that and Close take.
+// One that was never ready has not been here.
+func (db *DB) Leave() {
+	if !db.readOnly && db.ready.Load() {
+		db.compact.Leave()
+	}
 }
 
 // gaps are those that touch a range of time, each once, by start; to 0 is no

@@ -46,6 +46,7 @@ func (db *DB) Run(ctx context.Context) error {
 	}
 	db.noteDowntime()
 	db.ready.Store(true)
+	db.addEarlyGaps()
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context){db.cutLoop, db.sealLoop, db.retainLoop, db.spaceLoop, db.logLoop, db.legacyLoop, db.mendLoop, db.countParked} {
 		wg.Go(func() { loop(ctx) })

@@ -28,7 +28,10 @@ func newConsumers(urls []string, db *tsdb.DB, secrets *redact.Redactor, logger l
 	var out []consumer
 	for _, raw := range urls {
 		own := log.With(logger, "component", "ingest", "broker", ingest.Redact(raw))
-		o := ingest.Options{Logger: logger, Sink: &sink{db: db, secrets: secrets, logger: own}, Gap: db.AddGap}
+		o := ingest.Options{Logger: logger, Sink: &sink{db: db, secrets: secrets, logger: own}}
+		if db != nil {
+			o.Gap, o.LastSeen = db.AddGap, db.LastSeen()
+		}
 		kind, err := ingest.Kind(raw)
 		if err != nil {
 			return nil, err

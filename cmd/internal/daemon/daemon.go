@@ -86,7 +86,10 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 		g.Add(func() error {
 			<-requests.Done()
 			return nil
-		}, func(error) { cancelRequests() })
+		}, func(error) {
+			db.Leave() // before consumers stop listening: the next start tells the gap from here on
+			cancelRequests()
+		})
 	}
 	for _, consumer := range consumers {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))

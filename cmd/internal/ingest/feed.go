@@ -28,6 +28,7 @@ type Feed struct {
 	st       Status
 	tracker  *tracker
 	alive    time.Time // last sign of life from the broker
+	away     bool      // since alive nobody listened; until the first Connected
 	lost     span
 	overflow span
 	samples  map[string]*sampler
@@ -48,7 +49,11 @@ func NewFeed(u *url.URL, o Options) (*Feed, error) {
 	shown := Redact(u.String())
 	o.Logger = log.With(o.Logger, "component", "ingest", "broker", shown)
 	now := o.Now()
-	return &Feed{Options: o, url: u, st: Status{URL: shown, Since: now}, tracker: newTracker(), alive: now, samples: make(map[string]*sampler)}, nil
+	f := &Feed{Options: o, url: u, st: Status{URL: shown, Since: now}, tracker: newTracker(), alive: now, samples: make(map[string]*sampler)}
+	if f.away = !o.LastSeen.IsZero() && o.LastSeen.Before(now); f.away {
+		f.alive = o.LastSeen
+	}
+	return f, nil
 }
 
 // Status is a snapshot.

@@ -16,10 +16,27 @@ func (f *Feed) Alive() {
 	f.mu.Unlock()
 }
 
+// Away is called first by a consumer of a broker that keeps nothing: what came
+// since somebody listened last is lost. The first Connected ends that gap.
+func (f *Feed) Away() {
+	now := f.Now()
+	f.mu.Lock()
+	away := f.away
+	if away {
+		f.lost = span{from: f.alive, told: now}
+	}
+	g := f.lost
+	f.mu.Unlock()
+	if away {
+		f.tell(CauseBrokerLost, g)
+	}
+}
+
 // Connected is called when the broker delivers (again).
 func (f *Feed) Connected() {
 	now := f.Now()
 	f.mu.Lock()
+	f.away = false
 	f.st.Connected, f.st.Since, f.alive = true, now, now
 	if f.st.Connects++; f.st.FirstAt == 0 {
 		f.st.FirstAt = now.UnixMicro()
@@ -63,10 +80,11 @@ func (f *Feed) Lost(err error, kept bool) {
 }
 
 // Missed opens a gap as of the last sign of life: what was believed to be kept
-// was not. The next Connected ends it.
+// was not. The next Connected ends it. Before the first one it is only a gap if
+// somebody has listened before.
 func (f *Feed) Missed() {
 	f.mu.Lock()
-	if f.lost.from.IsZero() {
+	if f.lost.from.IsZero() && (f.away || f.st.Connects > 0) {
 		f.lost = span{from: f.alive, told: f.Now()}
 	}
 	f.mu.Unlock()

@@ -44,6 +44,9 @@ type Options struct {
 	// later end while that goes on; its source is the broker's URL without
 	// password. It is called by the consumer's goroutines and must not block [dropped].
 	Gap func(task.Gap)
+	// LastSeen is when somebody listened before, for the same Sink: what a broker
+	// did not keep since then is a gap. Zero if nobody did.
+	LastSeen time.Time
 
 	BatchEvents int           // most events in one Append [2000]
 	QueueBytes  int64         // received and not yet decoded, Redis [32 MiB]

@@ -42,14 +42,15 @@ func (c *Consumer) Status() ingest.Status { return c.feed.Status() }
 // nil. It is called once.
 func (c *Consumer) Run(ctx context.Context) error {
 	pause := ingest.Backoff{Min: c.feed.MinBackoff, Max: c.feed.MaxBackoff}
-	first := true
+	if c.config.queue == "" {
+		c.feed.Away()
+	}
 	for ctx.Err() == nil {
-		connected, err := c.session(ctx, first)
+		connected, err := c.session(ctx)
 		if ctx.Err() != nil {
 			break
 		}
 		if connected {
-			first = false
 			pause.Reset()
 		}
 		c.feed.Lost(err, c.kept(err))
@@ -102,7 +103,7 @@ func (c *Consumer) dial(ctx context.Context) (conn *amqp091.Connection, socket n
 var errCancelled = errors.New("the broker cancelled the consumer: the queue was deleted")
 
 // session connects and consumes until something breaks or ctx ends.
-func (c *Consumer) session(ctx context.Context, first bool) (connected bool, err error) {
+func (c *Consumer) session(ctx context.Context) (connected bool, err error) {
 	conn, socket, err := c.dial(ctx)
 	if err != nil {
 		return false, err
@@ -121,7 +122,7 @@ func (c *Consumer) session(ctx context.Context, first bool) (connected bool, err
 	if err != nil {
 		return false, fmt.Errorf("consume from queue %s: %w", queue, err)
 	}
-	if created && !first {
+	if created {
 		c.feed.Missed()
 	}
 	c.feed.Connected()

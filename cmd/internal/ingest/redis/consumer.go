@@ -42,6 +42,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	var storing sync.WaitGroup
 	var err error
 	storing.Go(func() { err = c.store(ctx) })
+	c.feed.Away()
 	c.listen(ctx)
 	c.queue.close()
 	storing.Wait()

@@ -29,12 +29,15 @@ type Running struct {
 	mu   sync.Mutex // guards text and gaps
 	text bytes.Buffer
 	gaps []task.Gap
+
+	told func(task.Gap) // as well; may be nil
 }
 
-// Start runs what create makes of options that lack a logger and a receiver of gaps.
+// Start runs what create makes of options that lack a logger; Gap, if there is one, is
+// told as well.
 func Start(t testing.TB, o ingest.Options, create func(ingest.Options) (Consumer, error)) *Running {
 	t.Helper()
-	r := &Running{}
+	r := &Running{told: o.Gap}
 	o.Logger, o.Gap = log.NewLogfmtLogger(r), r.gap
 	c, err := create(o)
 	if err != nil {
@@ -68,8 +71,11 @@ func (r *Running) Write(p []byte) (int, error) {
 
 func (r *Running) gap(g task.Gap) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.gaps = append(r.gaps, g)
+	r.mu.Unlock()
+	if r.told != nil {
+		r.told(g)
+	}
 }
 
 // Log is what it has logged.
