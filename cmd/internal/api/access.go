@@ -83,10 +83,12 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request, endpoint string) err
 
 func (l *logins) check(r *http.Request, users map[string]string, name, password string) (bool, error) {
 	hash, known := users[name]
+	// For an unknown name without a hash: what was found out with that of
+	// somebody else says nothing about this name, now or later.
+	key := l.digest(name, hash, password)
 	if !known { // takes as long, or names could be guessed
 		hash = users[firstOf(users)]
 	}
-	key := l.digest(name, hash, password)
 	if ok, found := l.remembered(key); found {
 		return ok, nil
 	}

@@ -87,6 +87,68 @@ func TestAccess(t *testing.T) {
 	}
 }
 
+// TestRenamedUser gives a user another name, with the same password: the old
+// name is nobody's any more, though it was let in before.
+func TestRenamedUser(t *testing.T) {
+	hash := hashed(t, "enchantress", bcrypt.MinCost)
+	access := api.Access{Users: map[string]string{"ada": hash}}
+	h := newAPI(newFake(), func(c *api.Config) { c.Access = func() api.Access { return access } })
+	login := func(user string) int {
+		r := request("GET", "/healthz", "")
+		r.SetBasicAuth(user, "enchantress")
+		return do(h, r).Code
+	}
+	for range 2 { // checked, and remembered
+		if ada, eve := login("ada"), login("eve"); ada != http.StatusOK || eve != http.StatusUnauthorized {
+			t.Fatalf("ada: %d, eve: %d", ada, eve)
+		}
+	}
+	access.Users = map[string]string{"eve": hash}
+	for range 2 {
+		if ada, eve := login("ada"), login("eve"); ada != http.StatusUnauthorized || eve != http.StatusOK {
+			t.Fatalf("after the change, ada: %d, eve: %d", ada, eve)
+		}
+	}
+}
+
+// TestScrapes has more scrapes at once than are answered.
+func TestScrapes(t *testing.T) {
+	const most = 4
+	begun, release := make(chan struct{}), make(chan struct{})
+	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		begun <- struct{}{}
+		<-release
+		fmt.Fprint(w, "{}")
+	})
+	h := newAPI(newFake(), func(c *api.Config) { c.MetricsPage = page })
+	var wg sync.WaitGroup
+	for range most {
+		wg.Go(func() {
+			if w := do(h, request("GET", "/metrics", "")); w.Code != http.StatusOK {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		})
+	}
+	for range most {
+		<-begun
+	}
+	answered := make(chan *httptest.ResponseRecorder, 1)
+	go func() { answered <- do(h, request("GET", "/metrics", "")) }()
+	select {
+	case <-begun:
+		t.Error("one too many is answered")
+		close(release)
+		<-answered
+	case w := <-answered:
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+		}
+		errorOf(t, w)
+		close(release)
+	}
+	wg.Wait()
+}
+
 // TestGuessing has many guesses at once: they wait or are sent away, and who is
 // logged in does not wait for them.
 func TestGuessing(t *testing.T) {

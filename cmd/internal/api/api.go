@@ -107,6 +107,7 @@ type API struct {
 	Config
 	routes     map[string]route
 	queries    chan struct{} // holds a token for every query that is running
+	scrapes    chan struct{} // one for every scrape
 	large      chan struct{} // one for every large answer that is being sent
 	rejected   atomic.Int64  // lines refused before they reached the store
 	storing    *semaphore.Weighted
@@ -132,7 +133,7 @@ func New(c Config) *API {
 		c.Redact = func(*task.Invocation) {}
 	}
 	n := max(c.QueryMaxConcurrent, 1)
-	a := &API{Config: c, queries: make(chan struct{}, n), large: make(chan struct{}, largePerQuery*n), logins: newLogins()}
+	a := &API{Config: c, queries: make(chan struct{}, n), scrapes: make(chan struct{}, maxScrapes), large: make(chan struct{}, largePerQuery*n), logins: newLogins()}
 	a.storingMax = max(c.Storing, minStoring)
 	a.storing = semaphore.NewWeighted(a.storingMax)
 	a.metrics = a.newMetrics()

@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"daybook/cmd/internal/params"
-	"daybook/cmd/internal/render"
 	"daybook/tsdb"
 	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
@@ -58,7 +57,7 @@ func (a *API) count(w http.ResponseWriter, r *http.Request, _ string) error {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = render.AppendTime(append(dst, `{"t":`...), x.At)
+			dst = task.AppendSeconds(append(dst, `{"t":`...), x.At)
 			dst = strconv.AppendInt(append(dst, `,"count":`...), x.Total, 10)
 			if q.By != "" {
 				dst = appendGroups(append(dst, `,"groups":`...), q.By, x.Groups)

@@ -109,6 +109,35 @@ func TestAnswerOfLines(t *testing.T) {
 	}
 }
 
+// TestLastLineCutShort wants the guess that a body was cut short for what ends too
+// early, and not for whatever is refused at the end of it.
+func TestLastLineCutShort(t *testing.T) {
+	const invocations, events = "/api/v1/invocations", "/api/v1/events"
+	retries := `{"task_id":"a","sent_at":1795435200,"retries":-3}`
+	for name, c := range map[string]struct {
+		path, body string
+		want       bool
+	}{
+		"a value":               {invocations, retries, false},
+		"a value and an end":    {invocations, retries + "\n", false},
+		"no JSON":               {invocations, line("a") + "\nnope", false},
+		"something behind":      {invocations, line("a") + "}", false},
+		"a wrong bracket":       {invocations, `{"task_id":"a"]`, false},
+		"cut":                   {invocations, line("a") + "\n" + line("b")[:20], true},
+		"cut in a word":         {invocations, `{"task_id":"a","given_up":tr`, true},
+		"cut, and an end":       {invocations, line("b")[:20] + "\n", false},
+		"event":                 {events, `{"type":"task-started","uuid":"a"}`, false},
+		"event, cut":            {events, event("a")[:30], true},
+		"array, cut":            {events, "[" + event("a")[:30], true},
+		"array, refused at end": {events, `[{"type":"task-started","uuid":"a"}`, false},
+	} {
+		_, o := post(t, newAPI(newFake()), c.path, c.body)
+		if len(o.Errors) == 0 || strings.Contains(o.Errors[0].Error, "seems to be cut short") != c.want {
+			t.Errorf("%s: %+v", name, o.Errors)
+		}
+	}
+}
+
 // TestRefusedByStore mixes lines that are refused here and there.
 func TestRefusedByStore(t *testing.T) {
 	f := newFake()

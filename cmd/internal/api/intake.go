@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -93,7 +95,7 @@ func (in *intake) take(src source, piece []byte) error {
 	}
 	switch {
 	case err != nil:
-		if src.unfinished() {
+		if src.unfinished() && endsEarly(piece) {
 			err = fmt.Errorf("%w (the last line has no end: it seems to be cut short)", err)
 		}
 		in.refuse(src.number(), err)
@@ -107,6 +109,13 @@ func (in *intake) take(src source, piece []byte) error {
 	}
 	in.numbers = append(in.numbers, src.number())
 	return nil
+}
+
+// endsEarly reports whether a piece is the beginning of a JSON value, and no
+// more than that.
+func endsEarly(piece []byte) bool {
+	var all json.RawMessage
+	return errors.Is(json.NewDecoder(bytes.NewReader(piece)).Decode(&all), io.ErrUnexpectedEOF)
 }
 
 func (in *intake) refuse(line int, err error) {

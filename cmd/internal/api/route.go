@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"daybook/cmd/internal/params"
@@ -86,7 +87,10 @@ func (a *API) match(r *http.Request) (endpoint, arg string, err error) {
 		if name, ok := strings.CutSuffix(rest, seriesSuffix); ok && prefix == taskPrefix {
 			endpoint, rest = seriesPath, name
 		}
-		if arg, err = url.PathUnescape(rest); err != nil {
+		if rest == "" {
+			break
+		}
+		if arg, err = url.PathUnescape(rest); err != nil { // of a request that did not come through net/http, which answers by itself
 			err = refuse(http.StatusBadRequest, "the path is not percent-encoded: %v", err)
 		}
 		return endpoint, arg, err
@@ -97,8 +101,18 @@ func (a *API) match(r *http.Request) (endpoint, arg string, err error) {
 	return path, "", nil
 }
 
+// maxScrapes is how many scrapes are answered at once.
+const maxScrapes = 4
+
 // scrape hands over to the page for Prometheus, which compresses by itself.
+// Whatever parameters there are: scrapers send their own.
 func (a *API) scrape(w http.ResponseWriter, r *http.Request, _ string) error {
+	select {
+	case a.scrapes <- struct{}{}:
+		defer func() { <-a.scrapes }()
+	default:
+		return &statusError{code: http.StatusServiceUnavailable, retry: retrySoon, text: "too many scrapes at once, more than " + strconv.Itoa(maxScrapes)}
+	}
 	a.MetricsPage.ServeHTTP(w, r)
 	return nil
 }

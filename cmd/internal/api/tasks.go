@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"daybook/cmd/internal/params"
-	"daybook/cmd/internal/render"
 	"daybook/tsdb"
 	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
@@ -25,7 +24,7 @@ var (
 // the hour in which they begin, as a day that is past has rollups of hours, to
 // the end of the present minute: part of one would be read row by row.
 func (p *reader) span() (from, to int64) {
-	from, to = p.FromTime(), p.Moment("to")
+	from, to = p.FromTime(), p.ToTime()
 	back := to
 	if p.One("to") == "" {
 		back = rollup.Minute.Start(p.Now.UnixMicro())
@@ -34,7 +33,11 @@ func (p *reader) span() (from, to int64) {
 	if p.One("from") == "" {
 		from = max(rollup.Hour.Start(back-dayMicros), 0)
 	}
-	if p.Err() == nil && from > to {
+	switch {
+	case from <= to:
+	case p.One("to") == "":
+		p.Fail("from", "after now, and there is no to")
+	default:
 		p.Fail("from", "after to")
 	}
 	return from, to
@@ -166,7 +169,7 @@ func (a *API) series(w http.ResponseWriter, r *http.Request, name string) error 
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = render.AppendTime(append(dst, `{"t":`...), x.At)
+		dst = task.AppendSeconds(append(dst, `{"t":`...), x.At)
 		dst = appendCount(dst, "total_count", x.Total)
 		dst = appendCount(dst, "success_count", x.Success)
 		dst = appendCount(dst, "failure_count", x.Failure)

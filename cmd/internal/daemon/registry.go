@@ -11,9 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// scrapes is how many scrapes are answered at once; more are 503.
-const scrapes = 4
-
 // registry is what /metrics shows. docs/metrics.md lists it.
 type registry struct{ *prometheus.Registry }
 
@@ -54,7 +51,7 @@ func (r registry) MustRegister(list ...prometheus.Collector) {
 // collector fails.
 func (r registry) page(logger log.Logger) http.Handler {
 	return promhttp.HandlerFor(r.Registry, promhttp.HandlerOpts{
-		ErrorLog: scrapeLog{logger}, ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: scrapes, EnableOpenMetrics: true,
+		ErrorLog: scrapeLog{logger}, ErrorHandling: promhttp.ContinueOnError, EnableOpenMetrics: true,
 	})
 }
 

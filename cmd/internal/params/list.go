@@ -83,7 +83,7 @@ func (p *Reader) Filter() task.Filter {
 		ExceptionType: p.One("exception_type"),
 		RootID:        p.One("root_id"),
 		From:          p.FromTime(),
-		To:            p.Moment("to"),
+		To:            p.ToTime(),
 		MinRetries:    int32(p.Number("min_retries", 0, 0, math.MaxInt32)),
 		Open:          p.Flag("open", false),
 	}
@@ -92,10 +92,7 @@ func (p *Reader) Filter() task.Filter {
 	if age, ok := p.age("min_age"); ok {
 		f.Open, f.OpenBefore = true, max(p.Now.Add(-age).UnixMicro(), 1)
 	}
-	switch {
-	case p.One("to") != "" && f.To == 0:
-		p.Fail("to", "before 1970")
-	case f.To != 0 && f.From > f.To:
+	if f.To != 0 && f.From > f.To {
 		p.Fail("from", "after to")
 	}
 	return f
@@ -121,6 +118,15 @@ func (p *Reader) FromTime() int64 {
 		return 0
 	}
 	return p.Moment("from")
+}
+
+// ToTime is like any moment, but one before 1970 is refused: 0 is no limit.
+func (p *Reader) ToTime() int64 {
+	to := p.Moment("to")
+	if to == 0 && p.One("to") != "" {
+		p.Fail("to", "before 1970")
+	}
+	return to
 }
 
 // fingerprint is a hash of the filters as they were written: relative times
