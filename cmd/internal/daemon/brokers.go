@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -72,6 +73,9 @@ func (s *sink) Append(ctx context.Context, events []task.Event) error {
 	}
 	out, err := s.db.Append(ctx, s.recs)
 	clear(s.recs)
+	if errors.Is(err, tsdb.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", ingest.ErrTooLarge, err)
+	}
 	if err != nil {
 		return err
 	}

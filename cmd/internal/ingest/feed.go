@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"sync"
@@ -23,12 +24,17 @@ type Feed struct {
 	Options
 	url    *url.URL
 	events []task.Event
+	bytes  int64 // of these, about
+	began  time.Time
 
 	mu       sync.Mutex // guards all below; no I/O under it
 	st       Status
 	tracker  *tracker
 	alive    time.Time // last sign of life from the broker
 	away     bool      // since alive nobody listened; until the first Connected
+	stored   time.Time // newest event that was stored, of those with a time that has been
+	caughtUp time.Time // when nothing waited in the broker or here; zero if it has no queue
+	fine     time.Time // edge when the broker's queue was not full
 	lost     span
 	overflow span
 	samples  map[string]*sampler
@@ -49,10 +55,11 @@ func NewFeed(u *url.URL, o Options) (*Feed, error) {
 	shown := Redact(u.String())
 	o.Logger = log.With(o.Logger, "component", "ingest", "broker", shown)
 	now := o.Now()
-	f := &Feed{Options: o, url: u, st: Status{URL: shown, Since: now}, tracker: newTracker(), alive: now, samples: make(map[string]*sampler)}
+	f := &Feed{Options: o, url: u, st: Status{URL: shown, Since: now}, tracker: newTracker(), began: now, alive: now, samples: make(map[string]*sampler)}
 	if f.away = !o.LastSeen.IsZero() && o.LastSeen.Before(now); f.away {
 		f.alive = o.LastSeen
 	}
+	f.fine = f.alive
 	return f, nil
 }
 
@@ -99,6 +106,7 @@ func (f *Feed) Add(items []celery.Item, err error) {
 				f.tracker.startedAt(&it.Event, it.PID)
 			}
 			f.events = append(f.events, it.Event)
+			f.bytes += size(&it.Event)
 			continue
 		case it.Kind == celery.WorkerEvent:
 			f.st.LastEventAt = max(f.st.LastEventAt, it.Worker.At)
@@ -115,40 +123,86 @@ func (f *Feed) Add(items []celery.Item, err error) {
 	}
 }
 
+// size is about what an event takes in memory.
+func size(e *task.Event) int64 {
+	const fixed = 400
+	return int64(fixed + len(e.Args) + len(e.Kwargs) + len(e.Result) + len(e.ExceptionMessage) + len(e.Traceback))
+}
+
 // Full reports whether it is time to Flush.
-func (f *Feed) Full() bool { return len(f.events) >= f.BatchEvents }
+func (f *Feed) Full() bool { return len(f.events) >= f.BatchEvents || f.bytes >= f.BatchBytes }
 
 // Flush stores what was added, trying again until that works or ctx ends, and
-// then counts messages as done.
+// then counts messages as done. What cannot be stored together is stored in
+// parts: it may be more than there can ever be room for. After an error, what
+// is left is still there, for Unstored or Discard.
 func (f *Feed) Flush(ctx context.Context, messages int) error {
 	pause := Backoff{Min: f.MinBackoff, Max: f.MaxBackoff}
-	for len(f.events) > 0 {
-		err := f.Sink.Append(ctx, f.events)
-		f.mu.Lock()
-		f.st.SinkError = ""
-		if err == nil {
-			f.st.Events += int64(len(f.events))
-		} else {
-			f.st.SinkError = err.Error()
+	done, part, tries := 0, len(f.events), 0
+	defer func() {
+		left := copy(f.events, f.events[done:])
+		clear(f.events[left:])
+		f.events = f.events[:left]
+	}()
+	for done < len(f.events) {
+		part = min(part, len(f.events)-done)
+		err := f.Sink.Append(ctx, f.events[done:done+part])
+		f.appended(f.events[done:done+part], err)
+		switch {
+		case err == nil:
+			done, part, tries = done+part, 2*part, 0
+			pause.Reset()
+			continue
+		case ctx.Err() != nil:
+			return fmt.Errorf("store %d events: %w", len(f.events)-done, err)
+		case errors.Is(err, ErrTooLarge) && part > 1:
+			part /= 2
+			continue
+		case errors.Is(err, ErrTooLarge):
+			f.refuse(err)
+			done++
+			continue
 		}
-		f.mu.Unlock()
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("store %d events: %w", len(f.events), err)
+		if tries++; tries > 2 && part > 1 {
+			part /= 2
+			pause.Reset()
 		}
 		f.warn("sink", "events not stored, trying again", err)
 		if !pause.Wait(ctx) {
-			return fmt.Errorf("store %d events: %w", len(f.events), err)
+			return fmt.Errorf("store %d events: %w", len(f.events)-done, err)
 		}
 	}
-	clear(f.events)
-	f.events = f.events[:0]
+	f.bytes = 0
 	f.mu.Lock()
 	f.st.Pending -= int64(messages)
 	f.mu.Unlock()
 	return nil
+}
+
+// appended notes what the Sink said of events.
+func (f *Feed) appended(events []task.Event, err error) {
+	now := f.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.st.SinkError = ""; err != nil {
+		f.st.SinkError = err.Error()
+		return
+	}
+	f.st.Events += int64(len(events))
+	for i := range events {
+		if at := time.UnixMicro(events[i].At); at.After(f.stored) && !at.After(now) {
+			f.stored = at
+		}
+	}
+}
+
+// refuse counts an event that can never be stored.
+func (f *Feed) refuse(err error) {
+	f.mu.Lock()
+	f.st.Refused++
+	f.st.SinkError = ""
+	f.mu.Unlock()
+	f.warn("refused", "event refused", err)
 }
 
 // Storing is the context to Flush with: it ends DrainFor after ctx, so that what
@@ -166,7 +220,7 @@ func (f *Feed) Storing(ctx context.Context) (context.Context, context.CancelFunc
 // Discard drops what was added and not stored; the broker will send it again.
 func (f *Feed) Discard(messages int) {
 	clear(f.events)
-	f.events = f.events[:0]
+	f.events, f.bytes = f.events[:0], 0
 	f.mu.Lock()
 	f.st.Pending -= int64(messages)
 	f.mu.Unlock()

@@ -32,6 +32,44 @@ func (f *Feed) Away() {
 	}
 }
 
+// CaughtUp notes that at a time nothing waited in the broker's queue or here.
+// Before the first, the broker is taken to have no queue.
+func (f *Feed) CaughtUp(at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.st.Pending <= 0 {
+		f.caughtUp = at
+	}
+}
+
+// Leave is called when a consumer stops whose queue goes with it: what has not
+// been stored by now is lost.
+func (f *Feed) Leave() {
+	now := f.Now()
+	f.mu.Lock()
+	if f.lost.from.IsZero() && f.st.Connects > 0 {
+		f.lost = span{from: f.edge(), told: now}
+	}
+	f.mu.Unlock()
+}
+
+// edge is the time up to which all is stored or was seen to be there: where
+// there is a queue, the broker being alive says nothing of how late we are. The
+// caller holds mu.
+func (f *Feed) edge() time.Time {
+	e := f.caughtUp
+	if e.IsZero() {
+		return f.alive
+	}
+	if f.stored.After(e) {
+		e = f.stored
+	}
+	if e.After(f.alive) {
+		return f.alive
+	}
+	return e
+}
+
 // Connected is called when the broker delivers (again).
 func (f *Feed) Connected() {
 	now := f.Now()
@@ -64,7 +102,7 @@ func (f *Feed) Lost(err error, kept bool) {
 	ok := false
 	if !kept {
 		if f.lost.from.IsZero() {
-			f.lost = span{from: f.alive, told: now.Add(-gapEvery)} // told at once
+			f.lost = span{from: f.edge(), told: now.Add(-gapEvery)} // told at once
 		}
 		g, ok = f.lost.progress(now)
 	}
@@ -85,7 +123,7 @@ func (f *Feed) Lost(err error, kept bool) {
 func (f *Feed) Missed() {
 	f.mu.Lock()
 	if f.lost.from.IsZero() && (f.away || f.st.Connects > 0) {
-		f.lost = span{from: f.alive, told: f.Now()}
+		f.lost = span{from: f.edge(), told: f.Now()}
 	}
 	f.mu.Unlock()
 }
@@ -93,7 +131,8 @@ func (f *Feed) Missed() {
 // Overflow counts messages that were dropped here.
 func (f *Feed) Overflow(messages int64) { f.grow(messages, CauseOverflow, true) }
 
-// BrokerOverflow notes that the broker's queue is full and drops messages.
+// BrokerOverflow notes that the broker's queue is full and drops messages: the
+// oldest, which are those after the last that was stored when it was not full.
 func (f *Feed) BrokerOverflow() { f.grow(0, CauseBrokerOverflow, false) }
 
 func (f *Feed) grow(messages int64, cause string, ours bool) {
@@ -106,6 +145,9 @@ func (f *Feed) grow(messages int64, cause string, ours bool) {
 	fresh := f.overflow.from.IsZero()
 	if fresh {
 		f.overflow = span{from: now, told: now.Add(-gapEvery)}
+		if !ours && f.fine.Before(now) {
+			f.overflow.from = f.fine
+		}
 		f.tracker.missed()
 	}
 	f.overflow.count += messages
@@ -122,6 +164,7 @@ func (f *Feed) grow(messages int64, cause string, ours bool) {
 // Relieved ends an overflow, if there is one.
 func (f *Feed) Relieved(cause string) {
 	f.mu.Lock()
+	f.fine = f.edge()
 	g, ok := f.overflow.end(f.Now())
 	if ok {
 		f.tracker.missed()
@@ -131,6 +174,28 @@ func (f *Feed) Relieved(cause string) {
 		f.tell(cause, g)
 		_ = level.Info(f.Logger).Log("msg", "storing keeps up again", "dropped", g.count)
 	}
+}
+
+// Unstored is called at the end, with the number of messages that were received
+// and not stored, and that no broker sends again. It forgets them.
+func (f *Feed) Unstored(messages int, err error) {
+	now := f.Now()
+	f.mu.Lock()
+	// Events of a wrong clock do not make it begin years ago.
+	least, from := f.stored, now
+	if least.IsZero() {
+		least = f.began
+	}
+	f.mu.Unlock()
+	least = least.Add(-time.Minute)
+	for i := range f.events {
+		if at := time.UnixMicro(f.events[i].At); at.Before(from) && at.After(least) {
+			from = at
+		}
+	}
+	f.Discard(messages)
+	f.tell(CauseUnstored, span{from: from, told: now, count: int64(messages)})
+	_ = level.Error(f.Logger).Log("msg", "messages that were received are lost: they could not be stored before the end", "messages", messages, "err", scrub(err.Error(), f.url))
 }
 
 // End tells the gaps that go on once more, when the consumer stops.

@@ -22,6 +22,10 @@ type Sink interface {
 	Append(ctx context.Context, events []task.Event) error
 }
 
+// ErrTooLarge is what a Sink returns, wrapped, if so many events can never be
+// stored together. A single one is then refused.
+var ErrTooLarge = errors.New("too many events at once")
+
 // Causes of gaps.
 const (
 	// CauseBrokerLost is the time without a connection.
@@ -29,6 +33,8 @@ const (
 	// CauseOverflow is messages that were dropped because storing did not keep
 	// up with the broker.
 	CauseOverflow = "overflow"
+	// CauseUnstored is what was received and could not be stored before the end.
+	CauseUnstored = "not stored at the end"
 	// CauseBrokerOverflow is a queue that was full in the broker, which then
 	// forgets the oldest messages without a word.
 	CauseBrokerOverflow = "broker queue full"
@@ -49,7 +55,8 @@ type Options struct {
 	LastSeen time.Time
 
 	BatchEvents int           // most events in one Append [2000]
-	QueueBytes  int64         // received and not yet decoded, Redis [32 MiB]
+	BatchBytes  int64         // about the size of one Append, in memory [8 MiB]
+	QueueBytes  int64         // received and not yet decoded, or, AMQP, not yet acknowledged [32 MiB]
 	Prefetch    int           // received and not yet acknowledged messages, AMQP [2000]
 	MinBackoff  time.Duration // first pause before connecting again [250ms]
 	MaxBackoff  time.Duration // longest pause [30s]
@@ -69,13 +76,14 @@ func (o *Options) validate() error {
 		o.Now = time.Now
 	}
 	orDefault(&o.BatchEvents, 2000)
+	orDefault(&o.BatchBytes, 8<<20)
 	orDefault(&o.QueueBytes, 32<<20)
 	orDefault(&o.Prefetch, 2000)
 	orDefault(&o.MinBackoff, 250*time.Millisecond)
 	orDefault(&o.MaxBackoff, 30*time.Second)
 	orDefault(&o.PingEvery, 10*time.Second)
 	orDefault(&o.DrainFor, 5*time.Second)
-	if o.BatchEvents < 0 || o.QueueBytes < 0 || o.Prefetch < 0 || o.Prefetch > 65535 || o.MinBackoff < 0 || o.MaxBackoff < o.MinBackoff || o.PingEvery < 0 || o.DrainFor < 0 {
+	if o.BatchEvents < 0 || o.BatchBytes < 0 || o.QueueBytes < 0 || o.Prefetch < 0 || o.Prefetch > 65535 || o.MinBackoff < 0 || o.MaxBackoff < o.MinBackoff || o.PingEvery < 0 || o.DrainFor < 0 {
 		return errors.New("ingest: sizes and durations must be positive, prefetch at most 65535, and the longest pause no less than the first")
 	}
 	return nil

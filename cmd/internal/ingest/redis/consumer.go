@@ -40,14 +40,13 @@ func (c *Consumer) Status() ingest.Status { return c.feed.Status() }
 // nil. It is called once.
 func (c *Consumer) Run(ctx context.Context) error {
 	var storing sync.WaitGroup
-	var err error
-	storing.Go(func() { err = c.store(ctx) })
+	storing.Go(func() { c.store(ctx) })
 	c.feed.Away()
 	c.listen(ctx)
 	c.queue.close()
 	storing.Wait()
 	c.feed.End(ingest.CauseOverflow)
-	return err
+	return nil
 }
 
 // listen keeps a subscription until ctx ends.
@@ -116,8 +115,8 @@ func (c *Consumer) receive(payload string) {
 }
 
 // store decodes and stores what was received, until there is no more. Once ctx
-// has ended that may take DrainFor.
-func (c *Consumer) store(ctx context.Context) error {
+// has ended that may take DrainFor; what is left then is lost, which is told.
+func (c *Consumer) store(ctx context.Context) {
 	storing, cancel := c.feed.Storing(ctx)
 	defer cancel()
 	var decoder celery.Decoder
@@ -126,27 +125,37 @@ func (c *Consumer) store(ctx context.Context) error {
 	for {
 		messages, bytes, ok := c.queue.take(spare)
 		if !ok {
-			return nil
+			return
 		}
-		undone := 0
-		for _, m := range messages {
+		done, undone := 0, 0
+		for i, m := range messages {
 			raw = append(raw[:0], m...)
 			c.feed.Add(decoder.Message(raw))
 			undone++
-			if !c.feed.Full() {
+			if !c.feed.Full() && i < len(messages)-1 {
 				continue
 			}
 			if err := c.feed.Flush(storing, undone); err != nil {
-				return err
+				c.lose(len(messages)-done, err)
+				return
 			}
-			undone = 0
-		}
-		if err := c.feed.Flush(storing, undone); err != nil {
-			return err
+			done, undone = done+undone, 0
 		}
 		spare = messages
 		if c.queue.done(bytes) {
 			c.feed.Relieved(ingest.CauseOverflow)
 		}
 	}
+}
+
+// lose gives up so many messages that were taken, and all that came after them.
+func (c *Consumer) lose(messages int, err error) {
+	for {
+		more, _, ok := c.queue.take(nil)
+		if !ok {
+			break
+		}
+		messages += len(more)
+	}
+	c.feed.Unstored(messages, err)
 }

@@ -226,6 +226,23 @@ func TestStopStoresWhatWasReceived(t *testing.T) {
 	}
 }
 
+// TestStopSaysWhatIsNotStored: also what waited behind the batch that failed.
+func TestStopSaysWhatIsNotStored(t *testing.T) {
+	brokers.Need(t)
+	s := brokers.Redis(t)
+	b := run(t, s.URL(), func(o *ingest.Options) { o.DrainFor, o.BatchEvents = 50*time.Millisecond, 100 })
+	b.Connects(t, 1)
+	full := func() error { return errors.New("disk full") }
+	b.gate.Store(&full)
+	publish(t, client(t, s), "/0.celeryev/task.sent", 0, 1000, 10)
+	brokers.Until(t, 10*time.Second, "all are received", func() bool { return b.Status().Messages == 1000 })
+	b.Stop()
+	gaps := b.told(ingest.CauseUnstored)
+	if len(gaps) != 1 || gaps[0].Count != 1000 || b.Status().Pending != 0 || !strings.Contains(b.Log(), "are lost") {
+		t.Errorf("%+v %+v\n%s", gaps, b.Status(), b.Log())
+	}
+}
+
 // TestSilence: a server that is stopped in its tracks keeps the connection open.
 func TestSilence(t *testing.T) {
 	brokers.Need(t)
