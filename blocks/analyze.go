@@ -104,7 +104,7 @@ func Analyze(ctx context.Context, paths ...string) (*Analysis, error) {
 func (a *Analysis) file(ctx context.Context, path string, sums *[4]*uses) (err error) {
 	f, mode := FileUse{Path: path}, modeImmutable
 	if day, _, live := ParseLiveName(filepath.Base(path)); live && isLive(path) {
-		f.Kind, f.Day, mode = kindLive, day, modeRead
+		f.Kind, f.Day, mode = kindLive, day, readMode(path)
 		if err := checkOurs(path); err != nil {
 			return err
 		}
@@ -122,6 +122,7 @@ func (a *Analysis) file(ctx context.Context, path string, sums *[4]*uses) (err e
 			return err
 		}
 	}
+	before := stampOf(path)
 	c, err := openFile(path, mode)
 	if err != nil {
 		return openError(path, err)
@@ -139,6 +140,9 @@ func (a *Analysis) file(ctx context.Context, path string, sums *[4]*uses) (err e
 		f.Parts, err = r.parts(ctx, f.Kind)
 		return err
 	})
+	if f.Kind == kindLive && mode == modeImmutable && stampOf(path) != before {
+		return fmt.Errorf("%s: %w", path, ErrChanged) // a daemon has begun to write it
+	}
 	if err != nil {
 		return openError(path, err)
 	}

@@ -28,13 +28,24 @@ const maxFindings = 30
 
 // CheckFile looks for damage in one file of the data directory: what SQLite
 // finds, the checksum, and what the file says of itself; deep also reads every
-// row and its details, and computes the rollups again. It changes nothing, and may run beside a daemon. The
-// error is for what has nothing to do with the file's content: that it cannot
-// be opened, or that ctx ended.
+// row and its details, and computes the rollups again. It changes nothing, and may run beside a daemon. That the
+// system does not let it be read is a finding, too. The error is for what has
+// nothing to do with it: that it is not there, or that ctx ended.
 func CheckFile(ctx context.Context, path string, deep bool) ([]Finding, error) {
-	r := &report{path: path}
-	var err error
-	base := filepath.Base(path)
+	r := &report{path: path, mode: readMode(path)}
+	before := stampOf(path)
+	err := r.check(ctx, deep)
+	if r.mode == modeImmutable && ctx.Err() == nil && stampOf(path) != before && exists(path) {
+		// Somebody has begun to write it: what was read without locks tells nothing.
+		r = &report{path: path, mode: modeRead}
+		err = r.check(ctx, deep)
+	}
+	return r.findings, r.notice(err)
+}
+
+// check tells by its name what the file is.
+func (r *report) check(ctx context.Context, deep bool) (err error) {
+	path, base := r.path, filepath.Base(r.path)
 	if _, parked := ParseParkedName(base); parked {
 		err = r.parked(ctx, deep)
 	} else if _, _, live := ParseLiveName(base); live && isLive(path) {
@@ -43,9 +54,28 @@ func CheckFile(ctx context.Context, path string, deep bool) ([]Finding, error) {
 		err = r.day(ctx, deep)
 	}
 	if errors.Is(err, errEnough) {
-		err = nil
+		return nil
 	}
-	return r.findings, r.notice(err)
+	return err
+}
+
+// liveStamp is what tells that nobody has written a file meanwhile.
+type liveStamp struct {
+	fileStamp
+	written bool // it has a WAL
+}
+
+func stampOf(path string) liveStamp {
+	s := liveStamp{written: exists(path + "-wal")}
+	if fi, err := os.Lstat(path); err == nil {
+		s.fileStamp = fileStamp{fi.Size(), fi.ModTime()}
+	}
+	return s
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // isLive tells a live file from a sealed one of the same name: by its place,
@@ -61,6 +91,7 @@ func isLive(path string) bool {
 // report collects the findings about one file.
 type report struct {
 	path     string
+	mode     fileMode // how a live file is read
 	findings []Finding
 }
 
@@ -107,7 +138,11 @@ func (r *report) notice(err error) error {
 		errors.As(err, &sqlite) && (sqlite.Code == sqlite3.ErrCorrupt || sqlite.Code == sqlite3.ErrNotADB):
 		err = r.add(remedyRestore, "%v", err)
 	default:
-		return err
+		remedy := SystemRemedy(err)
+		if remedy == "" || !exists(r.path) {
+			return err
+		}
+		err = r.add(remedy, "it could not be checked: %v", err)
 	}
 	if errors.Is(err, errEnough) {
 		return nil
@@ -225,7 +260,7 @@ func (r *report) written(ctx context.Context, kind string, day task.Day, deep bo
 	if err := checkOurs(r.path); err != nil {
 		return nil, err
 	}
-	if c, err = openFile(r.path, modeRead); err != nil {
+	if c, err = openFile(r.path, r.mode); err != nil {
 		return nil, openError(r.path, err)
 	}
 	if err = c.exec("BEGIN"); err == nil {

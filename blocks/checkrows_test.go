@@ -27,7 +27,7 @@ func TestCheckLooksUpEveryID(t *testing.T) {
 	}
 	path := l.Path()
 	closeAll(t, l)
-	r := &report{path: path}
+	r := &report{path: path, mode: modeRead}
 	c, err := r.written(ctx, kindLive, l.Day(), false)
 	if err != nil {
 		t.Fatal(err)

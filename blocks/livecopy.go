@@ -12,9 +12,9 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// ErrChanged is returned by LiveCopy.To when the file was written while it was
-// read without locks. Begin again.
-var ErrChanged = errors.New("the file changed while it was copied")
+// ErrChanged is returned by LiveCopy.To and by Analyze when the file was written
+// while it was read without locks. Begin again.
+var ErrChanged = errors.New("the file changed while it was read")
 
 // LiveCopy is a live file, or one of parked invocations, as one commit left
 // it: an open read transaction, to be copied at leisure while the file is

@@ -110,8 +110,15 @@ func (c *Compactor) leaveOut(path string, err error) {
 	level.Error(c.logger).Log("msg", "a file is left out", "path", rel, "err", err)
 }
 
-// takeIn is what an owner can do about a whole file that is left out.
-const takeIn = "daybook dump FILE | daybook import - takes its rows in, then move it away"
+// AdvisedError is why a whole file is left out, and what an owner can do about it.
+type AdvisedError struct{ Reason, Advice string }
+
+func (e *AdvisedError) Error() string { return e.Reason + ": " + e.Advice }
+
+// takeIn is for a file whose rows are nowhere else.
+func takeIn(format string, args ...any) error {
+	return &AdvisedError{fmt.Sprintf(format, args...), "daybook dump FILE | daybook import - takes its rows in, then move it away"}
+}
 
 // openSealed opens the highest readable generation of every day and removes
 // the older ones that it has absorbed.
@@ -163,7 +170,7 @@ func (c *Compactor) openSealed() error {
 				return err
 			}
 			if _, absorbed := gens[0].Absorbed()[old.Name()]; !absorbed {
-				c.leaveOut(old.Path(), fmt.Errorf("a newer generation, %s, is there and does not say that it replaces it: "+takeIn, gens[0].Name()))
+				c.leaveOut(old.Path(), takeIn("a newer generation, %s, is there and does not say that it replaces it", gens[0].Name()))
 				continue
 			}
 			if c.readOnly {
@@ -290,6 +297,12 @@ func unpublished(gens []*blocks.Sealed, live string, open func(path string) (*bl
 // another in its place.
 func notItsFault(err error) bool { return blocks.Exhausted(err) || blocks.NoRoom(err) }
 
+// endsOpening is notItsFault for live and parked files: who only reads makes no other
+// file, and shows what there is.
+func (c *Compactor) endsOpening(err error) bool {
+	return notItsFault(err) && !(c.readOnly && blocks.NoRoom(err))
+}
+
 // openLive opens the live files and the parked file, and removes live files
 // that a sealed file has absorbed.
 func (c *Compactor) openLive() error {
@@ -324,7 +337,7 @@ func (c *Compactor) openLive() error {
 		}
 		c.nextSeq = max(c.nextSeq, seq)
 		l, err := c.openLiveFile(path)
-		if notItsFault(err) {
+		if c.endsOpening(err) {
 			return fmt.Errorf("opening the live files: %w", err)
 		}
 		if err != nil {
@@ -356,7 +369,7 @@ func (c *Compactor) openParked(paths map[int]string) error {
 	for _, seq := range seqs {
 		p, err := open(paths[seq])
 		switch {
-		case notItsFault(err):
+		case c.endsOpening(err):
 			return fmt.Errorf("opening the parked invocations: %w", err)
 		case err != nil:
 			c.leaveOut(paths[seq], err)
@@ -365,7 +378,7 @@ func (c *Compactor) openParked(paths map[int]string) error {
 			c.parked = p
 			continue
 		case c.readOnly && p.Rows() > 0:
-			c.leaveOut(p.Path(), fmt.Errorf("%d parked invocations are not shown: %s is newer, and takes them in when a daemon starts here", p.Rows(), c.parked.Name()))
+			c.leaveOut(p.Path(), &AdvisedError{fmt.Sprintf("%d parked invocations are not shown, %s is newer", p.Rows(), c.parked.Name()), "it takes them in when a daemon starts here"})
 		case c.readOnly:
 		default:
 			err = c.parked.TakeIn(context.Background(), p)
@@ -432,7 +445,7 @@ func (c *Compactor) adopt(d task.Day, l *blocks.Live) error {
 			fault.Point("open.absorbed")
 			return c.removeUnused(l)
 		case absorbed:
-			c.leaveOut(l.Path(), fmt.Errorf("%s has absorbed it up to cut %d, but it goes on to %d", x.sealed.Name(), last, l.LastCut()))
+			c.leaveOut(l.Path(), takeIn("%s has absorbed it up to cut %d, but it goes on to %d", x.sealed.Name(), last, l.LastCut()))
 			return l.Close()
 		}
 	}
@@ -445,7 +458,7 @@ func (c *Compactor) adopt(d task.Day, l *blocks.Live) error {
 			return err
 		}
 	default:
-		c.leaveOut(l.Path(), fmt.Errorf("%s is the live file of that day too: "+takeIn, x.live.Name()))
+		c.leaveOut(l.Path(), takeIn("%s is the live file of that day too", x.live.Name()))
 		return l.Close()
 	}
 	x.live, x.lastCut = l, modified(l.Path())

@@ -31,8 +31,8 @@ func Analyze(ctx context.Context, dir, target string) (*blocks.Analysis, error) 
 		if err == nil {
 			a, err = blocks.Analyze(ctx, paths...)
 		}
-		// A daemon may seal the day meanwhile.
-		if err == nil || try == listTries || !errors.Is(err, os.ErrNotExist) {
+		// A daemon may seal the day meanwhile, or begin to write it.
+		if err == nil || try == listTries || !errors.Is(err, os.ErrNotExist) && !errors.Is(err, blocks.ErrChanged) {
 			return a, err
 		}
 	}

@@ -107,7 +107,12 @@ func (db *DB) pathsOf(d task.Day) []string {
 
 func (db *DB) verifyAll(ctx context.Context, report func(Finding)) error {
 	for name, err := range db.compact.Unreadable() {
-		report(Finding{Path: name, Problem: err.Error(), Remedy: remedy(err)})
+		problem := err.Error()
+		var advised *compact.AdvisedError
+		if errors.As(err, &advised) {
+			problem = advised.Reason
+		}
+		report(Finding{Path: name, Problem: problem, Remedy: remedy(err)})
 	}
 	view := db.catalog.View()
 	days := view.Days()
@@ -165,7 +170,13 @@ const unfinishedRemedy = "run `daybook backup` into this directory again; do not
 func remedy(err error) string {
 	var newer *blocks.VersionError
 	var damaged *blocks.DamagedError
+	var advised *compact.AdvisedError
+	if system := blocks.SystemRemedy(err); system != "" {
+		return system
+	}
 	switch {
+	case errors.As(err, &advised):
+		return advised.Advice
 	case errors.Is(err, compact.ErrUnfinishedBackup):
 		return unfinishedRemedy
 	case errors.As(err, &newer):
