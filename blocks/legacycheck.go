@@ -59,6 +59,9 @@ func CheckLegacy(ctx context.Context, path string) ([]Finding, error) {
 func legacyFinding(path string, err error) Finding {
 	var le *LegacyError
 	if errors.As(err, &le) {
+		if errors.Is(err, ErrForeign) { // wherever the path is from
+			return Finding{Path: le.Path, Problem: le.Reason, Remedy: "check the path: this is neither a file of Daybook nor a database of Phlower's"}
+		}
 		return Finding{Path: le.Path, Problem: le.Reason, Remedy: le.Remedy}
 	}
 	return Finding{Path: path, Problem: err.Error()}

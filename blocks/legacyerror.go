@@ -11,6 +11,9 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
+// ErrForeign is in the error of a file that is no legacy file at all.
+var ErrForeign = errors.New("not a database of Phlower's")
+
 // LegacyError is returned for a legacy file that cannot be read safely, or not
 // at all. Nothing was changed.
 type LegacyError struct {
@@ -91,12 +94,12 @@ func legacyRecover(path string) string {
 }
 
 func notSQLite(path string) error {
-	return &LegacyError{Path: path, Reason: "it is not a SQLite database", Remedy: "check the path given to --storage.legacy"}
+	return &LegacyError{Path: path, Reason: "it is not a SQLite database", Remedy: "check the path given to --storage.legacy", Err: ErrForeign}
 }
 
 // notPhlower refuses a database of something else.
 func notPhlower(path, format string, args ...any) error {
-	return &LegacyError{Path: path, Reason: "it is not a Phlower database: " + fmt.Sprintf(format, args...), Remedy: "check the path given to --storage.legacy"}
+	return &LegacyError{Path: path, Reason: "it is not a Phlower database: " + fmt.Sprintf(format, args...), Remedy: "check the path given to --storage.legacy", Err: ErrForeign}
 }
 
 // legacySettle is the command that makes SQLite finish what a crash has left in the

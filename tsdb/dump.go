@@ -114,6 +114,10 @@ func (d *dumper) file(ctx context.Context, path string) error {
 	}
 	if !blocks.IsOurs(path) {
 		l, err := blocks.OpenLegacy(path)
+		var le *blocks.LegacyError
+		if errors.Is(err, blocks.ErrForeign) && errors.As(err, &le) { // nobody said that it is a legacy file
+			return fmt.Errorf("%s is neither a file of Daybook nor a database of Phlower's: %s", path, le.Reason)
+		}
 		if err != nil {
 			return err
 		}

@@ -72,6 +72,62 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// TestWrongValues wants what is wrong with a value said in words, and files not
+// called what nobody said they are.
+func TestWrongValues(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("nothing of SQLite's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		"query --limit=-1":               `"-1" is not a whole number from 0`,
+		"dump --limit=x 2026-11-23":      `"x" is not a whole number from 0`,
+		"query --limit=1e9999":           `"1e9999" is not a whole`,
+		"serve --query.max-concurrent=x": `"x" is not a number`,
+		"bench --seed=-1":                `"-1" is not a number`,
+		"query --details=perhaps":        "unexpected perhaps",
+		"dump " + file:                   "neither a file of Daybook nor a database of Phlower's: it is not a SQLite database",
+	} {
+		_, said, code := command(t, nil, strings.Fields(args)...)
+		if code == 0 || !strings.Contains(said, want) || strings.Contains(said, "strconv") || strings.Contains(said, "storage.legacy") {
+			t.Errorf("%s: exit code %d: %s", args, code, said)
+		}
+	}
+	out, said, code := command(t, nil, "verify", file)
+	if all := out + said; code != 1 || !strings.Contains(all, "it is not a SQLite database: check the path") || strings.Contains(all, "storage.legacy") {
+		t.Errorf("verify: exit code %d: %s", code, all)
+	}
+}
+
+// TestSwitches has flags that are on or off with a value, as the page of flags
+// shows them.
+func TestSwitches(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := serve(t, dir, anyTime...)
+	if code, body, err := p.do(http.MethodPost, "/api/v1/invocations", []byte(`{"task_id":"x","finished_at":1795435200,"args":"SHOWN"}`)); err != nil || code != http.StatusOK {
+		t.Fatalf("%d %s %v", code, body, err)
+	}
+	p.quit()
+	for args, want := range map[string]bool{
+		"": true, "--details": true, "--details=true": true, "--details=false": false, "--no-details": false, "--no-details=false": true, "--no-details=true": false,
+		"--open=false": true,
+	} {
+		out, said, code := command(t, nil, append([]string{"query", "--storage.path=" + dir, "--url=", "--format=ndjson"}, strings.Fields(args)...)...)
+		if code != 0 || !strings.Contains(out, `"task_id":"x"`) || strings.Contains(out, "SHOWN") != want {
+			t.Errorf("query %s: exit code %d: %s%s", args, code, out, said)
+		}
+	}
+	if out, said, code := command(t, nil, "query", "--storage.path="+dir, "--url=", "--open=true"); code != 0 || out != "" {
+		t.Errorf("--open=true: exit code %d: %s%s", code, out, said)
+	}
+	if _, _, code := command(t, nil, "dump", "--storage.path="+dir, "--", "--no-details=true"); code != 1 {
+		t.Errorf("behind --, a file: exit code %d", code)
+	}
+}
+
 // TestSecondDaemon wants the second one on a directory refused, and the first
 // one left alone.
 func TestSecondDaemon(t *testing.T) {

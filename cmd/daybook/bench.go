@@ -35,7 +35,8 @@ func (c *benchCommand) register(cmd *kingpin.CmdClause) {
 	cmd.Flag("rate", "Lines a second that ingest sends, and that seal and retention send half of; 0 is as many as are taken, then half of that, then single ones.").Default("0").Float64Var(&o.Rate)
 	cmd.Flag("wal.sync", "As of the daemon: always, interval or never.").Default("always").EnumVar(&o.WALSync, "always", "interval", "never")
 	cmd.Flag("seed", "Of the generated load.").Default("1").Uint64Var(&o.Seed)
-	cmd.Flag("url", "A running daemon for the benchmark ingest, which leaves its invocations there; without it each benchmark starts a daemon of its own.").NoEnvar().StringVar(&o.URL)
+	cmd.Flag("url", "A running daemon for the benchmark ingest, which leaves its invocations there; without it each benchmark starts a daemon of its own. Not from DAYBOOK_URL, as a daemon that is in use is rarely meant.").
+		Envar("DAYBOOK_BENCH_URL").StringVar(&o.URL)
 	cmd.Flag("profile", "A directory to write CPU profiles of the daemons to while they take invocations in.").ExistingDirVar(&o.Profile)
 	cmd.Flag("json", "Print JSON.").BoolVar(&c.json)
 	cmd.Arg("benchmark", "What to measure: "+strings.Join(bench.Names, ", ")+". Without any: all, in about five minutes.").EnumsVar(&o.Benchmarks, bench.Names...)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -44,6 +45,15 @@ func TestBench(t *testing.T) {
 		}
 	}
 	nothingLeft(t, dir)
+}
+
+// TestBenchURL names a daemon by the environment, where none is.
+func TestBenchURL(t *testing.T) {
+	cmd := exec.Command(bin, "bench", "--length=1s", "--storage.path="+filepath.Join(t.TempDir(), "data"), "ingest")
+	cmd.Env = append(os.Environ(), "DAYBOOK_BENCH_URL=http://127.0.0.1:1")
+	if said, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(said), "127.0.0.1:1/") {
+		t.Errorf("%v: %s", err, said)
+	}
 }
 
 // TestBenchInterrupted ends a long benchmark: its daemon and its files go.

@@ -30,7 +30,7 @@ func (c *dumpCommand) register(cmd *kingpin.CmdClause) {
 		Default("ndjson").EnumVar(&c.format, "ndjson", "csv", "table")
 	cmd.Flag("task", "Only tasks of this name; a trailing * stands for any end. Repeatable.").StringsVar(&c.tasks)
 	cmd.Flag("state", "Only invocations in this state. Repeatable.").StringsVar(&c.states)
-	cmd.Flag("limit", "Number of invocations to stop after; 0 is all of them.").Default("0").Uint32Var(&c.limit)
+	countFlag(cmd.Flag("limit", "Number of invocations to stop after; 0 is all of them."), &c.limit, "0")
 	cmd.Flag("no-details", "Leave args, kwargs, result, exception_message and traceback out.").BoolVar(&c.noDetails)
 	cmd.Arg("day|file", "Days (2026-11-23) or day files.").Required().StringsVar(&c.blocks)
 }

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"daybook/cmd/internal/params"
 	"daybook/tsdb"
 )
 
@@ -48,8 +50,12 @@ func run(args []string) int {
 		app.Usage(nil) // kingpin would end with 0
 		return exitUsage
 	}
-	name, err := app.Parse(args)
+	name, err := app.Parse(switches(app.Model(), args))
 	if err != nil {
+		var number *strconv.NumError
+		if errors.As(err, &number) {
+			err = fmt.Errorf("%q is not a number that is possible here", params.Clip(number.Num))
+		}
 		return report(&tsdb.OptionsError{Err: fmt.Errorf("%w, try --help", err)})
 	}
 	return report(commands[name].run())

@@ -20,7 +20,7 @@ func (c *markdownCommand) run() error {
 
 Every flag is also an environment variable, if one is named; the flag wins. Sizes take KiB, MiB, GiB (powers of 1024), KB, MB, GB
 (powers of 1000) or plain bytes; durations take 30s, 10m, 36h, 7d. Exit codes: 0 done, 1 failed or a finding,
-2 usage, invalid values included. This page is printed by `+"`daybook help-markdown`"+`.
+2 usage, invalid values included. What is on or off is written --name or --no-name, also --name=true or =false. This page is printed by `+"`daybook help-markdown`"+`.
 `)
 	for _, cmd := range c.app.Model().Commands {
 		if !cmd.Hidden && cmd.Name != "help" {

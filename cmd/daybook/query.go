@@ -74,7 +74,7 @@ func (c *queryCommand) register(cmd *kingpin.CmdClause) {
 	}
 	cmd.Flag("open", "Only what is neither finished nor given up.").BoolVar(&c.open)
 	cmd.Flag("details", "With args, kwargs, result, exception_message and traceback; --no-details leaves them out.").Default("true").BoolVar(&c.details)
-	cmd.Flag("limit", "Number of invocations to stop after; 0 is all of them.").Default("50").Uint32Var(&c.limit)
+	countFlag(cmd.Flag("limit", "Number of invocations to stop after; 0 is all of them."), &c.limit, "50")
 	cmd.Flag("format", "Form of the output: table, ndjson or csv; table on a terminal, else ndjson, if not given.").EnumVar(&c.format, "table", "ndjson", "csv")
 }
 
