@@ -39,7 +39,7 @@ func brokerTable() []brokerMetric {
 		brokerMetricOf("bytes_total", "Bytes of messages received.", counter, func(s *ingest.Status) float64 { return float64(s.Bytes) }),
 		brokerMetricOf("events_total", "Task events handed over to be stored.", counter, func(s *ingest.Status) float64 { return float64(s.Events) }),
 		brokerMetricOf("ignored_total", "Events of workers and custom events.", counter, func(s *ingest.Status) float64 { return float64(s.Ignored) }),
-		brokerMetricOf("refused_total", "Events that make no sense.", counter, func(s *ingest.Status) float64 { return float64(s.Refused) }),
+		brokerMetricOf("refused_total", "Events that make no sense, or that there can never be room for.", counter, func(s *ingest.Status) float64 { return float64(s.Refused) }),
 		brokerMetricOf("undecoded_total", "Messages that could not be read.", counter, func(s *ingest.Status) float64 { return float64(s.Undecoded) }),
 		brokerMetricOf("dropped_total", "Messages dropped because storing did not keep up.", counter, func(s *ingest.Status) float64 { return float64(s.Dropped) }),
 		brokerMetricOf("pending_messages", "Messages received and not yet stored.", gauge, func(s *ingest.Status) float64 { return float64(s.Pending) }),
