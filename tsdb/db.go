@@ -80,7 +80,7 @@ func (e *OptionsError) Unwrap() error { return e.Err }
 // another daemon has it, and an *OptionsError for impossible options. Whoever
 // opens it runs Run, and Close at the end.
 func Open(o Options) (db *DB, err error) {
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, &OptionsError{err}
 	}
 	o.defaults()

@@ -32,7 +32,7 @@ const forecastDays = 10 * 365
 // when the disk will be full. It changes nothing. An *OptionsError is returned
 // for options that Open would refuse.
 func (db *DB) PlanRetention() (RetentionView, error) {
-	if err := db.opts.validate(); err != nil {
+	if err := db.opts.Validate(); err != nil {
 		return RetentionView{}, &OptionsError{err}
 	}
 	if err := db.usable(); err != nil {

@@ -69,8 +69,8 @@ func DefaultOptions() Options {
 // minRetentionSize leaves room for the log and a live file.
 const minRetentionSize = 16 << 20
 
-// validate reports everything that is wrong at once.
-func (o *Options) validate() error {
+// Validate reports everything that is wrong at once. Open does so by itself.
+func (o *Options) Validate() error {
 	var errs []error
 	bad := func(cond bool, format string, args ...any) {
 		if cond {

@@ -79,6 +79,9 @@ func (c *Config) validate() error {
 	bad(c.Web.TaskMetrics < 0 || c.Web.TaskMetrics > maxTaskNames, "--web.task-metrics is %d, must be from 0 (off) to %d", c.Web.TaskMetrics, maxTaskNames)
 	bad(c.Query.Timeout <= 0, "--query.timeout is %s, must be more than 0", c.Query.Timeout)
 	bad(c.Query.MaxConcurrent < 1, "--query.max-concurrent is %d, must be at least 1", c.Query.MaxConcurrent)
+	if c.ReadOnly { // else Open does: options that mean nothing here are not to be wrong all the same
+		errs = append(errs, c.Storage.Validate())
+	}
 	if err := errors.Join(errs...); err != nil {
 		return &tsdb.OptionsError{Err: err}
 	}

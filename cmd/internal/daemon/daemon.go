@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/go-kit/log"
@@ -34,6 +32,8 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	if err := errors.Join(flagError("--ingest.redact, --ingest.redact-keys", secretsErr), flagError("--web.config.file", fileErr), flagError("--celery.broker", brokersErr)); err != nil {
 		return &tsdb.OptionsError{Err: err}
 	}
+	signals := takeSignals(logger)
+	defer signals.release()
 	level.Info(logger).Log(append([]any{"msg", "starting daybook"}, keyvals(c.Build)...)...)
 
 	// ---- the database
@@ -81,7 +81,10 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 
 	// ---- actors, in the order of their interrupts
 	var g run.Group
-	g.Add(run.SignalHandler(ctx, syscall.SIGTERM, os.Interrupt))
+	{
+		ctx, cancel := context.WithCancel(ctx)
+		g.Add(func() error { return signals.wait(ctx) }, func(error) { cancel() })
+	}
 	{
 		g.Add(func() error {
 			<-requests.Done()
