@@ -103,6 +103,24 @@ func TestWrongValues(t *testing.T) {
 	}
 }
 
+// TestPasswordInURL has passwords that are not encoded in --url: whatever comes
+// of it, nothing of them is said.
+func TestPasswordInURL(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, url := range []string{
+		"http://u:/s3cret@127.0.0.1:1", "http://u:12/s3cret@127.0.0.1:1", "http://u:12?s3cret@127.0.0.1:1", "http://u:12#s3cret@127.0.0.1:1", "http://u:p@12/s3cret@127.0.0.1:1",
+		"http://u:%zzs3cret@127.0.0.1:1", "http://u:s3cret@127.0.0.1:x", "http://u:s3 cret@127.0.0.1:1", "u:s3cret@127.0.0.1:1", "ftp://u:s3cret@h",
+	} {
+		for _, args := range [][]string{{"query", "--storage.path=" + dir}, {"import", "-"}, {"bench", "ingest", "--storage.path=" + filepath.Join(dir, "bench")}} {
+			out, said, code := command(t, strings.NewReader("{}"), append(args, "--url="+url)...)
+			if code != 2 || strings.Contains(out+said, "s3") || !strings.Contains(said, "--url") {
+				t.Errorf("%s of %s: exit code %d: %s%s", args[0], url, code, out, said)
+			}
+		}
+	}
+}
+
 // TestSwitches has flags that are on or off with a value, as the page of flags
 // shows them.
 func TestSwitches(t *testing.T) {

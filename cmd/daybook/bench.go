@@ -43,6 +43,11 @@ func (c *benchCommand) register(cmd *kingpin.CmdClause) {
 }
 
 func (c *benchCommand) run() error {
+	if c.options.URL != "" {
+		if _, err := parseDaemonURL(c.options.URL); err != nil {
+			return &tsdb.OptionsError{Err: err}
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	var err error

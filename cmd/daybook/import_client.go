@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -44,9 +43,8 @@ type importClient struct {
 }
 
 func newImportClient(base string) (*importClient, error) {
-	u, err := url.Parse(base)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("--url is %q, want an address such as http://127.0.0.1:8365", base)
+	if _, err := parseDaemonURL(base); err != nil {
+		return nil, err
 	}
 	return &importClient{
 		endpoint: strings.TrimSuffix(base, "/") + "/api/v1/invocations",

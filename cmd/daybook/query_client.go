@@ -40,9 +40,9 @@ func (f *daemonFlags) client() (*daemonClient, error) {
 	if f.url == "" {
 		return nil, nil
 	}
-	u, err := url.Parse(f.url)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, errors.New("--url is no address such as http://127.0.0.1:8365") // it may hold a password
+	u, err := parseDaemonURL(f.url)
+	if err != nil {
+		return nil, err
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
