@@ -276,3 +276,53 @@ func TestOverlayWhileWritten(t *testing.T) {
 	close(stop)
 	readers.Wait()
 }
+
+// Which rows another day has taken over is not remembered of a view that could not
+// read the file that says so.
+func TestSupersededIsLookedUpAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	live := map[task.Day]*Live{}
+	for i, d := range []task.Day{testDay - 1, testDay} {
+		l, err := CreateLive(dir, d, i+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeAll(t, l)
+		e := task.Event{TaskID: "moved", TaskName: "t", State: task.StateSuccess, At: d.Start() + 1, Retries: task.RetriesUnknown}
+		v := e.Invocation()
+		b := Batch{Cut: uint64(i + 1), Put: []Put{{Inv: &v}}}
+		if d == testDay {
+			b.Moved = []Moved{{ID: "moved", From: testDay - 1}}
+		}
+		if err := l.Apply(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+		live[d] = l
+	}
+	pool := NewPool(PoolOptions{})
+	defer pool.Close()
+	c := NewCatalog(pool)
+	c.Edit(func(days map[task.Day]DayFiles) {
+		for d, l := range live {
+			days[d] = DayFiles{Day: d, Live: l}
+		}
+	})
+	path := live[testDay].Path()
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	v := c.View()
+	if _, err := v.superseded(context.Background()); err != nil || len(v.LeftOut()) != 1 {
+		t.Fatal(err, v.LeftOut())
+	}
+	v.Release()
+	if err := os.Rename(path+".away", path); err != nil {
+		t.Fatal(err)
+	}
+	v = c.View()
+	defer v.Release()
+	if got, err := v.superseded(context.Background()); err != nil || !got[testDay-1]["moved"] {
+		t.Errorf("%v %v", got, err)
+	}
+}

@@ -36,7 +36,9 @@ func (v *View) superseded(ctx context.Context) (map[task.Day]map[string]bool, er
 	if err != nil {
 		return nil, err
 	}
-	v.gen.superseded.Store(&out)
+	if len(v.LeftOut()) == 0 { // else the next view may read what this one could not
+		v.gen.superseded.Store(&out)
+	}
 	return out, nil
 }
 
