@@ -191,6 +191,7 @@ type Compactor struct {
 	unreadable    map[string]error
 	guard         clockGuard
 	pending       *pendingFree         // the last deletion for the disk's sake, until the disk shows it
+	leaving       map[string]bool      // paths of what has been replaced, and goes when its readers have left
 	doomed        []doomed             // deleting them has failed
 	stuck         map[string]time.Time // the same of snapshots and legacy files: since when
 	unsummed      map[string]*unsummed // sealed files without a checksum, by path

@@ -57,12 +57,37 @@ type doomed struct {
 // sealer wait for their readers.
 func (c *Compactor) retire(ctx context.Context, x doomed) {
 	c.retiring.Add(1)
+	paths := x.paths()
+	c.mu.Lock()
+	for _, p := range paths {
+		c.leaving[p] = true
+	}
+	c.mu.Unlock()
 	go func() {
 		defer c.retiring.Done()
-		if err := c.remove(context.WithoutCancel(ctx), x); err != nil {
+		err := c.remove(context.WithoutCancel(ctx), x)
+		c.mu.Lock()
+		for _, p := range paths {
+			delete(c.leaving, p)
+		}
+		c.mu.Unlock()
+		if err != nil {
 			c.opts.Observer.Tried("remove", err)
 		}
 	}()
+}
+
+// paths are all that goes with them.
+func (x *doomed) paths() (paths []string) {
+	if x.sealed != nil {
+		paths = append(paths, x.sealed.Path(), x.sealed.Path()+checksumSuffix)
+	}
+	if x.live != nil {
+		for _, side := range []string{"", "-wal", "-shm"} {
+			paths = append(paths, x.live.Path()+side)
+		}
+	}
+	return paths
 }
 
 // remove waits for readers and deletes. What stays is tried again by Mend, and

@@ -31,7 +31,7 @@ func dirsOf(root string) dirs {
 // crash has left (see the package documentation) and fills the catalog.
 func Open(o Options) (c *Compactor, err error) {
 	o.defaults()
-	c = &Compactor{opts: o, act: newTurn(), pausing: newTurn(), logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, shut: map[task.Day]string{}, unsummed: map[string]*unsummed{}, stuck: map[string]time.Time{}, unreadable: map[string]error{}}
+	c = &Compactor{opts: o, act: newTurn(), pausing: newTurn(), logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, shut: map[task.Day]string{}, leaving: map[string]bool{}, unsummed: map[string]*unsummed{}, stuck: map[string]time.Time{}, unreadable: map[string]error{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())

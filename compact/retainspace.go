@@ -112,7 +112,7 @@ func (c *Compactor) retainSize(ctx context.Context, h Head, failing map[string]b
 		if err != nil {
 			return n, "", errors.Join(append(errs, err)...)
 		}
-		excess := s.total - c.opts.RetentionSize
+		excess := s.total - c.bytesLeaving(s) - c.opts.RetentionSize
 		if excess <= 0 {
 			return n, "", errors.Join(errs...)
 		}
@@ -130,6 +130,18 @@ func (c *Compactor) retainSize(ctx context.Context, h Head, failing map[string]b
 		n++
 	}
 	return n, "", errors.Join(append(errs, ctx.Err())...)
+}
+
+// bytesLeaving is what goes anyway when readers have left: no day is to go for
+// want of it, after each seal.
+func (c *Compactor) bytesLeaving(s space) (bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	freeing := s.freeing()
+	for path := range c.leaving {
+		bytes += freeing(path)
+	}
+	return bytes
 }
 
 // retainDisk deletes one victim after the other, but none before the file

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -313,4 +314,78 @@ func TestDeletedDayIsTimed(t *testing.T) {
 	if took, unlinking := times[0], times[1]; unlinking <= 0 || unlinking > took {
 		t.Errorf("unlinking took %s of %s", unlinking, took)
 	}
+}
+
+// Files that a seal has replaced, and that readers still hold, cost no day.
+func TestRetentionBySizeBesideReaders(t *testing.T) {
+	t.Parallel()
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.WALSync = "never"
+	ctx := context.Background()
+	db := start(t, o)
+	defer func() { db.Close() }()
+	fill(t, db, noon.Add(-48*time.Hour), 24_000)
+	if _, err := db.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, db, noon.Add(-24*time.Hour), 24_000)
+	if _, err := db.Cut(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// One copy tells how large it is with what readers hold and without it.
+	sealed := func(dir string, limit int64) (held, after int64, gone int) {
+		t.Helper()
+		o.Dir, o.RetentionSize = dir, limit
+		db = start(t, o)
+		reader := db.catalog.View()
+		if _, err := db.Cut(ctx, true); err != nil {
+			t.Fatal(err)
+		}
+		held = blocksOf(t, dir)
+		gone, err := db.compact.RetainSpace(ctx, db.cuttable())
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader.Release()
+		db.compact.Settle()
+		return held, blocksOf(t, dir), gone
+	}
+	first, second := o.Dir, filepath.Join(t.TempDir(), "second")
+	copyTree(t, first, second)
+	held, after, _ := sealed(first, 0)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if held-after < 1<<20 {
+		t.Fatalf("%d bytes with what is replaced, %d without", held, after)
+	}
+	if _, _, gone := sealed(second, (held+after)/2); gone != 0 {
+		t.Errorf("%d went", gone)
+	}
+	if got := dayNames(t, second); got != "2026-11-21 2026-11-22" {
+		t.Error(got)
+	}
+}
+
+// blocksOf is what the files of a directory occupy.
+func blocksOf(t testing.TB, dir string) (bytes int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		fi, err := e.Info()
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+			bytes += st.Blocks * 512
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes
 }
