@@ -54,6 +54,9 @@ func Open(o Options) (c *Compactor, err error) {
 	if err == nil {
 		err = c.openLive()
 	}
+	if err == nil {
+		err = c.tellLooseDays()
+	}
 	if blocks.NoRoom(err) {
 		return c, c.tellMissing(err)
 	}

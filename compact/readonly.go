@@ -3,10 +3,8 @@ package compact
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/go-kit/log"
@@ -37,24 +35,15 @@ func OpenReadOnly(o Options) (c *Compactor, err error) {
 		return c, err
 	}
 	if len(c.days) == 0 && c.parked == nil {
-		if err := c.openLooseDays(); err != nil {
-			return c, err
-		}
+		err = c.openLooseDays()
+	} else {
+		err = c.tellLooseDays()
+	}
+	if err != nil {
+		return c, err
 	}
 	c.publishAll()
 	return c, nil
-}
-
-// openLooseDays takes a directory that holds day files itself, without days/
-// around them, as `cp -r data/days` makes it.
-func (c *Compactor) openLooseDays() error {
-	entries, err := os.ReadDir(c.dirs.root)
-	loose := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return filepath.Ext(e.Name()) == ".db" })
-	if err != nil || !loose {
-		return err
-	}
-	c.dirs.days = c.dirs.root
-	return c.openSealed()
 }
 
 // Listing is what a directory shows of its files. When it is the same before

@@ -87,6 +87,9 @@ func Open(o Options) (db *DB, err error) {
 	if err := compact.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("creating the data directory: %w", err)
 	}
+	if err := compact.RefuseLooseDays(o.Dir); err != nil {
+		return nil, err
+	}
 	if o.WALMaxBytes == 0 {
 		o.WALMaxBytes = defaultWALMaxBytes(o.Dir)
 		if o.RetentionSize > 0 { // of which the log is a part
