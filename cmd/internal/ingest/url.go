@@ -138,9 +138,17 @@ func scrub(text string, u *url.URL) string {
 	if u == nil || u.User == nil {
 		return text
 	}
-	if password, _ := u.User.Password(); len(password) >= 4 {
-		text = strings.ReplaceAll(text, password, hidden)
-		text = strings.ReplaceAll(text, url.QueryEscape(password), hidden)
+	secret, has := u.User.Password()
+	if !has && kinds[u.Scheme] == KindRedis {
+		secret = u.User.Username() // a password that misses its colon, as in Redact
+	}
+	if len(secret) < 4 { // would be found in any text
+		return text
+	}
+	form := url.QueryEscape(secret)
+	all := strings.ReplaceAll(form, "+", "%20") // as Python's quote does with safe=""
+	for _, spelling := range []string{url.User(secret).String(), url.PathEscape(secret), form, all, secret} {
+		text = strings.ReplaceAll(text, spelling, hidden)
 	}
 	return text
 }

@@ -93,6 +93,25 @@ func checkSecret(t *testing.T, raw string) {
 	}
 }
 
+// TestScrub has a library quote the URL, or the password in any spelling.
+func TestScrub(t *testing.T) {
+	for _, raw := range []string{"redis://:s3%2Fcret%20%26x@h/0", "amqp://u:s3cret@h/", "redis://s3cret@h/0"} {
+		u, err := ParseURL(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret, _ := u.User.Password()
+		if secret == "" {
+			secret = u.User.Username()
+		}
+		for _, text := range []string{raw, u.String(), u.User.String(), secret, url.QueryEscape(secret), url.PathEscape(secret)} {
+			if got := scrub("dial "+text+": refused", u); strings.Contains(got, "s3") || strings.Contains(got, "cret") || !strings.HasPrefix(got, "dial ") || !strings.HasSuffix(got, ": refused") {
+				t.Errorf("%s: %s", text, got)
+			}
+		}
+	}
+}
+
 func FuzzRedact(f *testing.F) {
 	f.Add("redis", "user", "pass/word", "h:1/0")
 	f.Add("amqp", "", "p%20@x", "h/v?queue=q")
