@@ -32,6 +32,17 @@ func (p *Parked) Find(ctx context.Context, ids []string) (map[string]task.Invoca
 	return found, nil
 }
 
+// HasBetween reports whether anything parked has its row time in from ≤ t < to, in
+// microseconds.
+func (p *Parked) HasBetween(ctx context.Context, from, to int64) (bool, error) {
+	found := false
+	err := p.Scan(ctx, &task.Key{At: from - 1, Hash: math.MaxUint64}, true, func(v *task.Invocation) (bool, error) {
+		found = v.Key().At < to
+		return false, nil
+	})
+	return found, err
+}
+
 // Older returns the oldest invocations whose last event was before a time in
 // microseconds, at most limit.
 func (p *Parked) Older(ctx context.Context, before int64, limit int) ([]task.Invocation, error) {

@@ -178,9 +178,9 @@ func TestBlockNotUnderstood(t *testing.T) {
 	if got, err := os.ReadFile(found[0].File + ".damaged"); err != nil || !bytes.Equal(got, kept) {
 		t.Error(len(got), err)
 	}
-	read, err := ReadLog(dir, Options{Now: c.now}, none)
-	if n, _ := read.Size(); err != nil || n != 6 {
-		t.Fatalf("%d are read: %v", n, err)
+	read, size, err := ReadLog(dir, Options{Now: c.now}, none)
+	if n, _ := read.Size(); err != nil || n != 6 || size != h.log.Bytes() {
+		t.Fatalf("%d are read of %d bytes, want %d: %v", n, size, h.log.Bytes(), err)
 	}
 }
 

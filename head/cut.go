@@ -149,7 +149,7 @@ func (h *Head) FinishCut(c *Cut, end Outcome) {
 		case end == NotStored || e.list == nil:
 		case end == Unstored:
 			h.setRows(e, nil)
-			e.parked = false
+			h.setParked(e, false)
 		case end == Unfinished:
 			// The row in the same day is replaced, those in others are still there.
 			rows := []*task.Invocation{x.Inv}
@@ -163,10 +163,10 @@ func (h *Head) FinishCut(c *Cut, end Outcome) {
 			h.remove(e)
 		case end == Expired:
 		case c.Day == Parked:
-			e.parked = true
+			h.setParked(e, true)
 		default:
 			h.setRows(e, []*task.Invocation{x.Inv})
-			e.parked = false
+			h.setParked(e, false)
 		}
 	}
 }

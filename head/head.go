@@ -52,6 +52,7 @@ type Head struct {
 	reserved    int64               // ids in promised that the head does not hold: with what it holds at most MaxRecords
 	promised    map[string]int      // by how many requests that are all or none
 	stored      map[*entry]struct{} // entries of which a day holds a row
+	parked      int64               // entries of which the parked file holds a row
 	active      map[*Cut]struct{}   // cuts that have begun
 }
 
@@ -170,8 +171,9 @@ func (h *Head) apply(e *entry, v *task.Invocation, base Base, now int64) {
 	merged := &m
 	if e == nil {
 		h.seq++
-		e = &entry{since: h.seq, slot: len(h.slots), parked: base.Parked}
+		e = &entry{since: h.seq, slot: len(h.slots)}
 		h.setRows(e, base.Rows)
+		h.setParked(e, base.Parked)
 		h.byID[merged.TaskID] = e
 		if h.promised[merged.TaskID] > 0 {
 			h.reserved--
@@ -219,9 +221,21 @@ func (h *Head) setRows(e *entry, rows []*task.Invocation) {
 	}
 }
 
+// setParked notes whether the parked file holds a row of e. The caller holds mu.
+func (h *Head) setParked(e *entry, parked bool) {
+	switch {
+	case parked && !e.parked:
+		h.parked++
+	case e.parked && !parked:
+		h.parked--
+	}
+	e.parked = parked
+}
+
 // remove forgets e. The caller holds mu.
 func (h *Head) remove(e *entry) {
 	delete(h.stored, e)
+	h.setParked(e, false)
 	h.bytes -= e.size
 	e.list.remove(e)
 	delete(h.byID, e.inv.TaskID)
@@ -296,12 +310,21 @@ func (h *Head) Promise(invs []*task.Invocation) (giveBack func(), ok bool) {
 type Stats struct {
 	Records, Bytes, Inflight, Open int64
 	Oldest, Newest                 int64 // row times; 0 if empty
+	// Stored and Parked are the rows that days and the parked file hold of the same ids;
+	// while Moving, rows are on their way from the one to the other.
+	Stored, Parked int64
+	Moving         bool
 }
 
 // Stats counts; the bounds are found by a walk over all entries.
 func (h *Head) Stats() Stats {
-	s := h.Snapshot()
-	st := Stats{Records: int64(len(s.Invs)), Bytes: s.bytes, Inflight: h.inflight.Load()}
+	h.mu.RLock()
+	s := h.snapshot()
+	st := Stats{Records: int64(len(s.Invs)), Bytes: s.bytes, Inflight: h.inflight.Load(), Parked: h.parked, Moving: len(h.active) > 0}
+	for e := range h.stored {
+		st.Stored += int64(len(e.rows))
+	}
+	h.mu.RUnlock()
 	for _, v := range s.Invs {
 		at := v.RowTime()
 		if st.Oldest == 0 || at < st.Oldest {
@@ -345,6 +368,11 @@ type Snapshot struct {
 func (h *Head) Snapshot() Snapshot {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
+	return h.snapshot()
+}
+
+// snapshot is Snapshot for who holds mu.
+func (h *Head) snapshot() Snapshot {
 	return Snapshot{Invs: append([]*task.Invocation(nil), h.invs...), h: h, seq: h.seq, bytes: h.bytes}
 }
 

@@ -227,6 +227,15 @@ func checkAccounts(t *testing.T, h *Head) {
 			}
 		}
 	}
+	parked := int64(0)
+	for _, e := range h.slots {
+		if e.parked {
+			parked++
+		}
+	}
+	if parked != h.parked {
+		t.Fatalf("%d entries have a parked row, counted %d", parked, h.parked)
+	}
 	if n != len(h.byID) || n != len(h.slots) || n != len(h.invs) || bytes != h.bytes {
 		t.Fatalf("%d entries, %d ids, %d slots; %d bytes, counted %d", n, len(h.byID), len(h.slots), h.bytes, bytes)
 	}

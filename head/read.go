@@ -11,8 +11,8 @@ import (
 // ReadLog builds a head from a log directory that a daemon may be writing,
 // without changing anything and without caps. Its entries are unresolved. It
 // is for reading only: it has no log. Records that cannot be understood are
-// passed over; VerifyLog reports them.
-func ReadLog(dir string, o Options, known func(cut uint64, day task.Day) bool) (*Head, error) {
+// passed over; VerifyLog reports them. It also returns the size of the log in bytes.
+func ReadLog(dir string, o Options, known func(cut uint64, day task.Day) bool) (*Head, int64, error) {
 	o.MaxRecords, o.MaxBytes = 1<<62, 1<<62
 	h := New(nil, o)
 	var u unpacker
@@ -22,9 +22,13 @@ func ReadLog(dir string, o Options, known func(cut uint64, day task.Day) bool) (
 		}, func() {})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading the log: %w", err)
+		return nil, 0, fmt.Errorf("reading the log: %w", err)
 	}
-	return h, nil
+	size, err := wal.Size(dir)
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the log: %w", err)
+	}
+	return h, size, nil
 }
 
 // VerifyLog is wal.Verify, which reports also records that Replay would not
@@ -65,6 +69,6 @@ func (h *Head) reset() {
 	defer h.mu.Unlock()
 	h.byID, h.slots, h.invs = map[string]*entry{}, nil, nil
 	h.open, h.done = list{}, list{}
-	h.stored = map[*entry]struct{}{}
+	h.stored, h.parked = map[*entry]struct{}{}, 0
 	h.bytes, h.gaps = 0, task.GapSet{}
 }

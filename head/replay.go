@@ -131,7 +131,8 @@ func (h *Head) Resolve(id string, b Base, covered bool) {
 	if e == nil || !e.unresolved {
 		return
 	}
-	e.unresolved, e.parked = false, b.Parked
+	e.unresolved = false
+	h.setParked(e, b.Parked)
 	h.setRows(e, b.Rows)
 	if b.Inv == nil {
 		return

@@ -56,6 +56,7 @@ type DB struct {
 	pressure chan struct{} // asks the cutter to hurry; holds one
 	dropping sync.Mutex    // held to make room by force
 	replayed bool          // a log that was not empty
+	logRead  int64         // size of the log, if it was only read
 	wanted   atomic.Int64  // requests that wait for more room than relief
 	room     broadcast     // tells that the cutter has made a round
 

@@ -72,7 +72,7 @@ func (d *dumper) close() error {
 }
 
 func (d *dumper) day(ctx context.Context, day task.Day) error {
-	if !d.db.hasDay(day) {
+	if !d.db.hasDay(ctx, day) {
 		return fmt.Errorf("there is no day %s here: daybook ls shows the days", day)
 	}
 	q := d.q

@@ -46,13 +46,14 @@ func (db *DB) Health() Health {
 	h.CanStore = h.CanStore && !refuses
 	if db.ready.Load() && !db.closed.Load() {
 		st := db.head.Stats()
-		h.HeadRecords, h.HeadBytes, h.Rows, h.Oldest = st.Records, st.Bytes+st.Inflight, st.Records, st.Oldest
+		// What the head holds of an id stands for all that is stored of it.
+		h.HeadRecords, h.HeadBytes, h.Rows, h.Oldest = st.Records, st.Bytes+st.Inflight, st.Records-st.Stored, st.Oldest
 		view := db.catalog.View()
 		defer view.Release()
 		rows, exact := view.Rows()
-		h.Rows, h.RowsExact = h.Rows+rows, exact
+		h.Rows, h.RowsExact = max(0, h.Rows+rows), exact && !st.Moving
 		if p := db.compact.Parked(); p != nil {
-			h.Rows += p.Rows()
+			h.Rows += max(0, p.Rows()-st.Parked)
 		}
 		files, done := db.legacy.use()
 		defer done()
@@ -69,9 +70,7 @@ func (db *DB) Health() Health {
 			}
 		}
 	}
-	if db.wal != nil {
-		h.WALBytes = db.wal.Bytes()
-	}
+	h.WALBytes = db.logBytes()
 	space, err := blocks.DiskSpaceOf(db.opts.Dir)
 	if err == nil && space.Total > 0 {
 		h.DiskFreeBytes = space.Free

@@ -24,7 +24,7 @@ func (db *DB) blocks() []BlockInfo {
 	st := db.head.Stats()
 	inHead := BlockInfo{Kind: KindHead, Path: "wal", Rows: st.Records, RowsExact: true, Bytes: db.logBytes(), Oldest: st.Oldest, Newest: st.Newest, Gaps: len(db.headGaps())}
 	if p := db.compact.Parked(); p != nil {
-		inHead.Rows += p.Rows()
+		inHead.Rows += max(0, p.Rows()-st.Parked)
 		inHead.Bytes += p.Bytes()
 	}
 	out := []BlockInfo{inHead}
@@ -49,11 +49,12 @@ func (db *DB) blocks() []BlockInfo {
 	return out
 }
 
+// logBytes is the size of the log; for who only reads, when it was read.
 func (db *DB) logBytes() int64 {
 	if db.wal != nil {
 		return db.wal.Bytes()
 	}
-	return 0
+	return db.logRead
 }
 
 // oldestOf is the oldest row time of a day's files; 0 if they are empty.
@@ -71,7 +72,7 @@ func oldestOf(f blocks.DayFiles) int64 {
 }
 
 // hasDay reports whether anything is known of a day.
-func (db *DB) hasDay(d task.Day) bool {
+func (db *DB) hasDay(ctx context.Context, d task.Day) bool {
 	view := db.catalog.View()
 	defer view.Release()
 	for _, f := range view.Days() {
@@ -82,6 +83,11 @@ func (db *DB) hasDay(d task.Day) bool {
 	for _, v := range db.head.Snapshot().Invs {
 		if v.Day() == d {
 			return true
+		}
+	}
+	if p := db.compact.Parked(); p != nil {
+		if has, err := p.HasBetween(ctx, d.Start(), d.End()); has || err != nil {
+			return true // whoever reads it is told
 		}
 	}
 	files, done := db.legacy.use()

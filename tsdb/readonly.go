@@ -77,10 +77,10 @@ func (db *DB) readLog() error {
 		db.head = head.New(nil, db.headOptions())
 		return nil
 	}
-	h, err := head.ReadLog(dir, db.headOptions(), func(cut uint64, d task.Day) bool { return db.compact.Knows(cut, d, -1<<30) })
+	h, size, err := head.ReadLog(dir, db.headOptions(), func(cut uint64, d task.Day) bool { return db.compact.Knows(cut, d, -1<<30) })
 	if err != nil {
 		return fmt.Errorf("reading the log beside the day files: %w", err)
 	}
-	db.head = h
+	db.head, db.logRead = h, size
 	return nil
 }

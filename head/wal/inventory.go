@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 )
@@ -69,6 +70,28 @@ func list(fsys FS, dir string) (inventory, error) {
 	slices.SortFunc(inv.segments, byNumber)
 	slices.SortFunc(inv.checkpoints, byNumber)
 	return inv, nil
+}
+
+// Size is what Log.Bytes is of a log in dir that is not open here: of its segments and
+// checkpoints.
+func Size(dir string) (n int64, err error) {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, fmt.Errorf("wal: listing: %w", err)
+	}
+	for _, d := range names {
+		if k, _ := parseName(d.Name()); k != kindSegment && k != kindCheckpoint {
+			continue
+		}
+		fi, err := d.Info()
+		switch {
+		case err == nil:
+			n += fi.Size()
+		case !errors.Is(err, fs.ErrNotExist): // else a checkpoint has replaced it
+			return 0, fmt.Errorf("wal: listing: %w", err)
+		}
+	}
+	return n, nil
 }
 
 // CheckVersion returns a *VersionError if a file of the log in dir, which need not be there, is of a
