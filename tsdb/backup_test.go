@@ -154,6 +154,7 @@ func copyTree(t testing.TB, from, to string) {
 }
 
 func TestSnapshot(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	db := store(t, o, c)
@@ -196,6 +197,7 @@ func TestSnapshot(t *testing.T) {
 
 // A snapshot says which days it has not.
 func TestSnapshotWithoutADay(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	db := store(t, o, c)
@@ -233,6 +235,7 @@ func TestSnapshotWithoutADay(t *testing.T) {
 }
 
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	db := store(t, o, c)
@@ -352,6 +355,7 @@ func hashes(t testing.TB, dir string) map[string]string {
 }
 
 func TestBackupElsewhere(t *testing.T) {
+	t.Parallel()
 	other, err := os.MkdirTemp("/dev/shm", "daybook-test")
 	if err != nil {
 		t.Skip("needs a second file system at /dev/shm")
@@ -403,6 +407,7 @@ func TestBackupElsewhere(t *testing.T) {
 
 // A backup that was served has rows of its own: they are set aside.
 func TestBackupOfServed(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	db := store(t, o, c)
@@ -439,6 +444,7 @@ func TestBackupOfServed(t *testing.T) {
 }
 
 func TestBackupRefuses(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	if err := start(t, o).Close(); err != nil {
@@ -495,6 +501,7 @@ func TestBackupRefuses(t *testing.T) {
 // What leaves the log for a day while a backup is being made is in one of the
 // two, and what comes then is in neither or whole.
 func TestBackupWhileCutting(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	db := store(t, o, c)

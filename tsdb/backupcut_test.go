@@ -14,6 +14,7 @@ import (
 // before what it supersedes is deleted, has each invocation once, although its
 // log, which was copied before, does not know of them.
 func TestBackupInTheMiddleOfACut(t *testing.T) {
+	t.Parallel()
 	dest, o, want, inTheMiddle := middleOfACut(t)
 	ctx := context.Background()
 	sameContents(t, "beside the daemon", inTheMiddle, want)

@@ -109,6 +109,7 @@ func checkDays(t *testing.T, dir string, files []string, o Options) {
 // A copy of days/ is valid at any instant, while days are cut, sealed, sealed
 // again and deleted, and rows move from one to another.
 func TestCopiesOfDays(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.Settle, o.WALSync, o.RetentionTime, o.SealDelay = 0, "never", 4*24*time.Hour, 0
@@ -174,6 +175,7 @@ func TestCopiesOfDays(t *testing.T) {
 // Among copied days a row that has moved on is counted once, like it is shown
 // once, although the copy has the file that it left.
 func TestMovedIsCountedOnceInCopies(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	db := start(t, o)

@@ -21,6 +21,7 @@ import (
 // What is cut at once moves between days while they are taken hold of; what
 // stays in the head for a while leaves the log while the days are.
 func TestCopiesUnderLoad(t *testing.T) {
+	t.Parallel()
 	for _, settle := range []time.Duration{0, 40 * time.Millisecond} {
 		t.Run(settle.String(), func(t *testing.T) { copiesUnderLoad(t, settle) })
 	}

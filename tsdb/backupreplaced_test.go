@@ -15,6 +15,7 @@ import (
 // A day of which the source has an older generation again, or another one of that
 // name, is replaced, and what the backup had is set aside.
 func TestBackupOfADayThatWasReplaced(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	ctx := context.Background()

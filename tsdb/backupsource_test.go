@@ -16,6 +16,7 @@ import (
 // A backup is refused into that of another data directory, also when the two
 // have no day in common, and not into that of the same one that was moved.
 func TestBackupOfAnother(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	c := &testClock{at: noon}
 	made := func(name string, days ...int) Options {
@@ -89,6 +90,7 @@ func treeOf(t testing.TB, dir string) (out []string) {
 // The note of what is attached elsewhere is no part of a copy, and follows a
 // file that leaves; that the user then deletes it is no fault.
 func TestLegacyNoteOfAttached(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	c := &testClock{at: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)}
 	o := testOptions(t.TempDir(), c)
@@ -162,6 +164,7 @@ func TestLegacyNoteOfAttached(t *testing.T) {
 // What lies under legacy/ and cannot be read, be it by way of a link, is left
 // out and named; the daemon starts.
 func TestLegacyHandedOverUnreadable(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	elsewhere := filepath.Join(t.TempDir(), "x.db")

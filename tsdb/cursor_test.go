@@ -94,6 +94,7 @@ func steady(r *rand.Rand, n, from int, now time.Time, back time.Duration) (recs 
 // A walk through all pages, while everything moves under it, shows what was
 // finished at its start and did not change, exactly once.
 func TestWalksDuringEverything(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.HeadMaxRecords, o.Settle, o.WALSync = 20_000, 0, "never"

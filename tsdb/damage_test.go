@@ -37,6 +37,7 @@ type damageCase struct {
 // checksums can know is found by verify, with what to do about it, and no file
 // is deleted for being damaged.
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	own := damagedDir(t)
 	places := []*damagePlace{own, damagedLegacy(t, own, "gen0-small.db", false), damagedLegacy(t, own, "gen2-crash-small.db", true), damagedBackup(t, own), damagedSnapshot(t, own)}
 	for _, p := range places {

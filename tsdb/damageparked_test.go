@@ -15,6 +15,7 @@ import (
 // A page of the file of parked invocations that cannot be read ends no answer and
 // no intake: what is in it is left out, and the file is named by answers, health and verify.
 func TestDamagedPageOfParked(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)

@@ -77,6 +77,7 @@ func until(t testing.TB, what string, cond func() bool) {
 }
 
 func TestClockAtIngest(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.RetentionTime = 2 * 24 * time.Hour
@@ -116,6 +117,7 @@ func answers(t testing.TB, db *DB, from int64) string {
 }
 
 func TestRetentionDeletesWholeDays(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.RetentionTime = 3 * 24 * time.Hour
@@ -219,6 +221,7 @@ func TestRetentionDeletesWholeDays(t *testing.T) {
 
 // A clock that was wrong at the last start does not delete at this one.
 func TestClockJumpAcrossRestart(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	db := start(t, o)
@@ -243,6 +246,7 @@ func TestClockJumpAcrossRestart(t *testing.T) {
 }
 
 func TestOverflowRejectIsAllOrNothing(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.HeadMaxRecords, o.OnOverflow = 3, OverflowReject
@@ -293,6 +297,7 @@ func TestOverflowRejectDropsNothing(t *testing.T) {
 }
 
 func TestOverflowDropsTheOldest(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.HeadMaxRecords = 1
@@ -322,6 +327,7 @@ func TestOverflowDropsTheOldest(t *testing.T) {
 
 // With a cutter, a head of one record is slow and loses nothing.
 func TestSmallestHead(t *testing.T) {
+	t.Parallel()
 	o := DefaultOptions()
 	o.Dir, o.HeadMaxRecords = t.TempDir(), 1
 	db := running(t, o)
@@ -338,6 +344,7 @@ func TestSmallestHead(t *testing.T) {
 }
 
 func TestLockedAndReadOnly(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	db := start(t, o)
@@ -377,6 +384,7 @@ func TestLockedAndReadOnly(t *testing.T) {
 // Writers, readers, cuts and seals at once, with the loops of Run: a client
 // always reads its own acknowledged write, and a walk shows each id once.
 func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
 	o := DefaultOptions()
 	o.Dir, o.HeadMaxRecords, o.CutInterval, o.Settle, o.SealDelay = t.TempDir(), 500, 20*time.Millisecond, 0, 0
 	o.WALSync = "never"
@@ -456,6 +464,7 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 func TestDetailRate(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.DetailRate = 2
@@ -482,6 +491,7 @@ func TestDetailRate(t *testing.T) {
 }
 
 func TestDowntimeIsAGap(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	db := start(t, o)
@@ -506,6 +516,7 @@ func TestDowntimeIsAGap(t *testing.T) {
 
 // Words are found wherever an invocation is kept.
 func TestSearch(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	db := start(t, testOptions(t.TempDir(), c))
 	defer func() { db.Close() }()

@@ -41,6 +41,7 @@ func tree(t *testing.T, dir string) map[string]string {
 // A directory that a newer program wrote is refused before anything in it is
 // changed: whoever goes back to the newer one finds it as it was.
 func TestRefusedDowngradeChangesNothing(t *testing.T) {
+	t.Parallel()
 	var newerLog *wal.VersionError
 	var newerFile *blocks.VersionError
 	for name, c := range map[string]struct {
@@ -95,6 +96,7 @@ func TestRefusedDowngradeChangesNothing(t *testing.T) {
 // Two files of parked invocations, after a start that could not read the one
 // there was, become one: nothing is hidden by the order of their names.
 func TestParkedFilesBecomeOne(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	clock := &testClock{at: noon}
 	o := testOptions(t.TempDir(), clock)

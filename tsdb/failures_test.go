@@ -79,6 +79,7 @@ func (f brokenFile) Sync() error {
 // A cut that fails is told while requests are acknowledged, and a log that fails
 // while cuts go well: each is made up for by its own success only.
 func TestEachFailureIsTold(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	disk, reg := &brokenFS{FS: wal.OS}, prometheus.NewRegistry()
 	var stuck atomic.Bool
@@ -138,6 +139,7 @@ func TestEachFailureIsTold(t *testing.T) {
 // A sealed day without a checksum, as a crash between the two leaves it, gets
 // one from the running daemon, if it is whole.
 func TestMissingChecksumIsWritten(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	ctx := context.Background()
@@ -187,6 +189,7 @@ func TestMissingChecksumIsWritten(t *testing.T) {
 
 // What cannot be noted for the tools stops no start, and is told.
 func TestLegacyNoteCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.RetentionTime = 0

@@ -14,6 +14,7 @@ import (
 )
 
 func TestForecast(t *testing.T) {
+	t.Parallel()
 	today := task.DayOf(noon.UnixMicro())
 	past := func(sizes ...int64) (out []compact.DayBytes) { // yesterday last
 		for i, n := range sizes {
@@ -51,6 +52,7 @@ func TestForecast(t *testing.T) {
 
 // What the plan says is what retention does, and planning changes nothing.
 func TestPlanRetention(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.RetentionTime, o.WALSync, o.DiskUsage = 0, "never", 0

@@ -194,6 +194,7 @@ func (m *gapModel) copies() {
 // Gaps through cuts, seals, crashes and retention: every one is shown once,
 // whole, with the largest count, wherever its day is served.
 func TestGapsAgainstModel(t *testing.T) {
+	t.Parallel()
 	seeds := 10
 	if testing.Short() {
 		seeds = 3
@@ -220,6 +221,7 @@ func TestGapsAgainstModel(t *testing.T) {
 
 // What is refused, one request at a time, becomes one gap a cause and stretch.
 func TestRefusalsAreGaps(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.RetentionTime = 10 * 24 * time.Hour
@@ -263,6 +265,7 @@ func TestRefusalsAreGaps(t *testing.T) {
 
 // What the overflow policy drops, chunk by chunk, is one gap while it goes on.
 func TestDropsAreOneGap(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.HeadMaxRecords = 10
@@ -340,6 +343,7 @@ func TestReplayedGapsAreNotStoredAgain(t *testing.T) {
 
 // A daemon that is killed before it is ready does not hide how long none ran.
 func TestDowntimeOutlivesAFailedStart(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: time.Now()}
 	o := testOptions(t.TempDir(), c)
 	db := start(t, o)

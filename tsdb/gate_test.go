@@ -9,6 +9,7 @@ import (
 // Whoever waits for a gate waits for all that are in, also those whom another one
 // did not wait for to the end.
 func TestGate(t *testing.T) {
+	t.Parallel()
 	var g gate
 	first := g.pass()
 	ctx, cancel := context.WithCancel(context.Background())

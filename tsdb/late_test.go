@@ -14,6 +14,7 @@ import (
 // remembers it: a full head is not a disk that does not answer, and looking up
 // what is stored is part of it.
 func TestLateRequests(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, source string
 		policy       OverflowPolicy

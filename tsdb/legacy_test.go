@@ -69,6 +69,7 @@ func expectations(t testing.TB) map[string]expectation {
 
 // Every generation answers through the facade as it did before.
 func TestLegacyThroughTheFacade(t *testing.T) {
+	t.Parallel()
 	for name, want := range expectations(t) {
 		t.Run(name, func(t *testing.T) {
 			path := fixture(t, name, t.TempDir())
@@ -208,6 +209,7 @@ func digest(t testing.TB, path string) string {
 // An event of an invocation that a legacy file knows continues it, also after
 // it is cut and after a crash.
 func TestLegacyInvocationGoesOn(t *testing.T) {
+	t.Parallel()
 	path := fixture(t, "gen2-small.db", t.TempDir())
 	c := &testClock{at: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)}
 	o := testOptions(t.TempDir(), c)
@@ -261,6 +263,7 @@ func TestLegacyInvocationGoesOn(t *testing.T) {
 // An invocation of a legacy file that goes on and is parked is not shown in the
 // state that the file has.
 func TestLegacyInvocationIsParked(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
@@ -311,6 +314,7 @@ func TestLegacyInvocationIsParked(t *testing.T) {
 }
 
 func TestLegacyAgesOut(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name         string
 		handed, flag bool
@@ -359,6 +363,7 @@ func TestLegacyAgesOut(t *testing.T) {
 }
 
 func TestLegacyRefusals(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon.Add(100 * 24 * time.Hour)}
 	o := testOptions(t.TempDir(), c)
 	path := fixture(t, "gen0-small.db", t.TempDir())

@@ -11,6 +11,7 @@ import (
 // A data directory whose path is no pattern that matches itself is a data
 // directory like any other.
 func TestPathIsNoPattern(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	o := testOptions(filepath.Join(t.TempDir(), "a[b]c"), &testClock{at: noon})
 	o.RetentionTime, o.DiskUsage, o.RetentionSize = 0, 0, 16<<20
@@ -48,6 +49,7 @@ func TestPathIsNoPattern(t *testing.T) {
 // A tool that cannot find out which legacy files there are says so, in answers and
 // in findings, as does a daemon.
 func TestLegacyFilesCannotBeFound(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	for _, unreadable := range []string{"attached", "legacy"} {
 		o := testOptions(t.TempDir(), &testClock{at: noon})

@@ -28,6 +28,7 @@ func fixtureAs(t testing.TB, name, as string) string {
 // Files that know the same tasks show each once, as the newer one tells it:
 // listed, looked up, counted, summed, in SQL and dumped.
 func TestLegacyOverlap(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	cases := [][]string{ // of equally new ones the first by path counts as the newer
 		{"gen2-crash-small.db", "gen3-rollback-small.db"},

@@ -96,6 +96,7 @@ func compareSums(t testing.TB, db *DB, r *rand.Rand, when string) {
 // The rollups of a legacy file count what its rows do, whatever days and the
 // head know of its tasks, through crashes, damage and deletions.
 func TestLegacySums(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"gen3-rollback-small.db", "gen1-small.db"} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(len(name)), 3))
@@ -206,6 +207,7 @@ func flip(t testing.TB, path string) {
 // What is left of a pass that a crash cut short is nothing, and the rollups go
 // with the file.
 func TestLegacySumsGo(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)}
 	o := testOptions(t.TempDir(), c)
 	path := fixture(t, "gen3-small.db", t.TempDir())
@@ -259,6 +261,7 @@ func TestLegacySumsGo(t *testing.T) {
 // A legacy file that is to make room does not wait for its rollups, which wait
 // for the head to empty, which waits for room.
 func TestLegacySumsHoldNoFile(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)}
 	o := testOptions(t.TempDir(), c)
 	o.RetentionTime, o.HeadMaxRecords = 0, 10

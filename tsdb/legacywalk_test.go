@@ -36,6 +36,7 @@ func besideLegacy(t *testing.T) (db *DB, all []task.Invocation) {
 // A walk whose time runs out has given out what comes first, without a gap: the next
 // page goes on behind it.
 func TestTimeRunsOutBesideLegacy(t *testing.T) {
+	t.Parallel()
 	db, all := besideLegacy(t)
 	defer db.Close()
 	for _, oldest := range []bool{true, false} {

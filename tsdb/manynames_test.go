@@ -14,6 +14,7 @@ import (
 // name gets its numbers all the same: from the live file and the sealed one, while
 // the head or an overlay has a later state of its rows.
 func TestNamesBeyondTheBound(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)

@@ -343,6 +343,7 @@ var (
 // Operations in random order, against the naive model: a fixed set of sequences,
 // thousands of others with -model.seeds (make model).
 func TestAgainstModel(t *testing.T) {
+	t.Parallel()
 	seeds := *modelSeeds
 	if testing.Short() {
 		seeds = min(seeds, 3)

@@ -14,6 +14,7 @@ import (
 // An invocation that is not found where a file cannot be read, or anything was
 // deleted, is not one that there never was.
 func TestNotFoundTellsWhatIsCovered(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)

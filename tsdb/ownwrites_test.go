@@ -19,6 +19,7 @@ import (
 // by filter, whatever is being cut, moved, parked, sealed, deleted, checkpointed, copied.
 // Each writer has its own tasks and knows exactly what they must look like.
 func TestOwnWritesAreRead(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon.Add(12*time.Hour - 15*time.Minute)} // soon midnight
 	o := testOptions(filepath.Join(t.TempDir(), "data"), c)
 	o.HeadMaxRecords, o.CutInterval, o.Settle, o.SealDelay = 200, 10*time.Millisecond, 0, 0

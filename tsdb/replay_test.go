@@ -39,6 +39,7 @@ func TestReplayCutsUnderNewIDs(t *testing.T) {
 // What a replay passed over is told: bytes that nobody was promised, and files
 // that are not the log's.
 func TestReplayTellsWhatItLeft(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t.TempDir(), &testClock{at: noon})
 	db := start(t, o)
 	mustAppend(t, db, finished("a", noon))

@@ -15,6 +15,7 @@ import (
 // A body that does not fit drops what makes it fit, also where the head alone
 // would have room to spare; one for which nothing would be gets no records dropped.
 func TestReserveBesideAnother(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.HeadMaxBytes, o.Settle = 1<<20, time.Hour
@@ -59,6 +60,7 @@ func TestReserveBesideAnother(t *testing.T) {
 // A request whose time is over while it waits for room is told that there is
 // none, and there is a gap.
 func TestTimeIsOver(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.OnOverflow, o.HeadMaxRecords, o.Settle = OverflowReject, 1, time.Hour

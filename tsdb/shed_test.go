@@ -15,6 +15,7 @@ import (
 // While the disk is nearly full, details of successes are left out when they
 // are cut; failures keep theirs.
 func TestDetailsAreShed(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o, reg := testOptions(t.TempDir(), c), prometheus.NewRegistry()
 	o.Metrics, o.DetailRate = reg, 1
@@ -63,6 +64,7 @@ func TestDetailsAreShed(t *testing.T) {
 // A request that the disk has no room for is refused before it is in memory,
 // and leaves a gap.
 func TestDiskHasNoRoom(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	db := start(t, testOptions(t.TempDir(), c))
 	defer db.Close()

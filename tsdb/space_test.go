@@ -50,6 +50,7 @@ func dayNames(t testing.TB, dir string) string {
 // A legacy file that was handed over goes where its newest row stands among the
 // days; one elsewhere stays, also if a link to it lies in the data directory.
 func TestRetentionBySizeTakesLegacy(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.WALSync = "never"
@@ -109,6 +110,7 @@ func TestRetentionBySizeTakesLegacy(t *testing.T) {
 }
 
 func TestRetentionBySize(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.RetentionSize, o.WALSync = 16<<20, "never"
@@ -153,6 +155,7 @@ func TestRetentionBySize(t *testing.T) {
 
 // When today alone is too big, nothing is deleted, and health says so.
 func TestTodayIsNeverDeleted(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.RetentionSize, o.WALSync = 16<<20, "never"
@@ -178,6 +181,7 @@ func TestTodayIsNeverDeleted(t *testing.T) {
 
 // What is left of a snapshot goes although there is room: it is deleted already.
 func TestRestOfASnapshotGoes(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t.TempDir(), &testClock{at: noon})
 	o.DiskUsage, o.RetentionSize = 0, 0
 	db := start(t, o)
@@ -217,6 +221,7 @@ func retainOldest(t testing.TB, db *DB, keep int64) (n int, err error) {
 // crash: a run that goes on keeps its beginning, and one that has expired does not
 // come back as a new one.
 func TestRetentionBySizeAndACrash(t *testing.T) {
+	t.Parallel()
 	old := noon.Add(-3 * 24 * time.Hour)
 	c := &testClock{at: old.Add(2 * time.Hour)}
 	o := testOptions(t.TempDir(), c)
@@ -255,6 +260,7 @@ func TestRetentionBySizeAndACrash(t *testing.T) {
 
 // The same of a row of a legacy file.
 func TestRetentionOfLegacyAndACrash(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t.TempDir(), &testClock{at: noon})
 	o.RetentionSize, o.RetentionTime = 16<<20, 0
 	home := filepath.Join(o.Dir, "legacy")

@@ -162,6 +162,7 @@ func (m *model) checkSQL(all []task.Invocation) {
 // Every generation of a legacy database shows the same through SQL as through
 // Select, alone and beside days that know some of its ids.
 func TestSQLLegacy(t *testing.T) {
+	t.Parallel()
 	for name := range expectations(t) {
 		if testing.Short() && !slices.Contains([]string{"gen0-small.db", "gen2-crash-small.db", "gen3-rollback-small.db"}, name) {
 			continue

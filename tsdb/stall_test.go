@@ -44,6 +44,7 @@ func (f stallingFile) Sync() error {
 // refused in time, health and a gap say so, and with the disk everything that
 // was acknowledged is there.
 func TestStalledDisk(t *testing.T) {
+	t.Parallel()
 	disk := &stallingFS{FS: wal.OS}
 	o := DefaultOptions()
 	o.Dir, o.HeadMaxBytes, o.walFS = t.TempDir(), 4<<20, disk

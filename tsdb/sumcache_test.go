@@ -14,6 +14,7 @@ import (
 // What is remembered of sealed days is what their rows say: for ranges of any
 // edges, twice each, before, with and after late rows.
 func TestSumsOfSealedDays(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.WALSync = "never"
@@ -98,6 +99,7 @@ func TestSumsOfSealedDays(t *testing.T) {
 // What is gone and does not fit what was added is left in whole, and said to be;
 // under another name it may fit.
 func TestSumsThatDoNotSettle(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	db := start(t, testOptions(t.TempDir(), c))
 	defer db.Close()
@@ -151,6 +153,7 @@ func TestSumsThatDoNotSettle(t *testing.T) {
 // However many names clients invent, a summary is of ten thousand and the rest,
 // which counts every invocation.
 func TestTasksOfInventedNames(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.WALSync, o.HeadMaxRecords = "never", 100_000

@@ -144,6 +144,7 @@ func (g *growing) check(ctx context.Context) error {
 // and is of one moment; at rest it is exact. Meanwhile rows are cut, change when they are cut,
 // move over midnight, are sealed and sealed again.
 func TestSumsBesideCuts(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon.Add(12*time.Hour + 30*time.Minute)}
 	o := testOptions(t.TempDir(), c)
 	o.CutInterval, o.Settle, o.SealDelay, o.WALSync = time.Millisecond, 0, 0, "never"

@@ -50,6 +50,7 @@ func rewrite(t *testing.T, path string, old, new []byte) {
 // counts, and named by them; everything else is counted once. Some of what it
 // has is in the head or in an overlay, in a later state.
 func TestSumsWithoutAFile(t *testing.T) {
+	t.Parallel()
 	const hours = 3600 * 1e6
 	today := task.DayOf(noon.UnixMicro())
 	for name, c := range map[string]struct {

@@ -43,6 +43,7 @@ func manyNames(t *testing.T, db *DB, names int) {
 // Of the sums that take much memory one is made at a time, however many are
 // asked for; who waits for it in vain is told when the time is up, and others go on.
 func TestLargeSumsComeOneByOne(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	db := start(t, testOptions(t.TempDir(), &testClock{at: noon}))
 	defer db.Close()
@@ -90,6 +91,7 @@ func TestLargeSumsComeOneByOne(t *testing.T) {
 // What is gone is taken out of what there was no bucket for, too, wherever it is
 // itself.
 func TestSubtractFromRest(t *testing.T) {
+	t.Parallel()
 	limits := rollup.Limits{Names: 1000, Bytes: 32 << 10}
 	row := func(i int) *task.Invocation {
 		return &task.Invocation{TaskName: "t", State: task.StateSuccess, FinishedAt: int64(i+1) * 60_000_000, Outcome: task.Outcome{HasRuntime: true, Runtime: int64(i + 1)}}
@@ -120,6 +122,7 @@ func TestSubtractFromRest(t *testing.T) {
 // A series that does not fit is made by parts; what of the whole could not be
 // settled, of the parts can.
 func TestSeriesByPartsIsWhole(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	c := &testClock{at: noon}
 	db := start(t, testOptions(t.TempDir(), c))

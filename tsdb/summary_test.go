@@ -13,6 +13,7 @@ import (
 // a live file, across the start of an hour; of the minute in which they begin, in
 // proportion.
 func TestRatePerMin(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: time.Date(2026, 11, 23, 11, 2, 30, 0, time.UTC)}
 	db := running(t, testOptions(t.TempDir(), c))
 	ctx := context.Background()

@@ -24,6 +24,7 @@ func (c *endsAfter) Err() error {
 // A summary that begins in the midst of an hour of a sealed day, and has not the
 // time to read that hour, is answered after some tries.
 func TestSumsGoOnWhereTheyWere(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.WALSync, o.HeadMaxRecords = "never", 10_000

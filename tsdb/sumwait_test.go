@@ -40,6 +40,7 @@ func asks(db *DB) map[string]func(ctx context.Context) (total uint64, cover Cove
 
 // A cut that hangs in the midst of a move keeps no sum waiting beyond its time.
 func TestSumsBesideACutThatHangs(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	hang, hanging := make(chan struct{}), make(chan struct{}, 1)
 	c := &testClock{at: noon}
@@ -96,6 +97,7 @@ func TestSumsBesideACutThatHangs(t *testing.T) {
 // A reader that hangs keeps no cut waiting: the cutter is paused for a moment
 // only, and rows that move wait in the head as long as it has room.
 func TestCutsBesideAReaderThatHangs(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	o := testOptions(t.TempDir(), &testClock{at: noon})
 	o.Settle, o.HeadMaxRecords = 0, 10
@@ -190,6 +192,7 @@ func (c movingContext) Err() error {
 // Where rows move again and again while an answer is made, it says that it may
 // not be exact; and where they move once, it is made again.
 func TestAnswersWhileRowsMove(t *testing.T) {
+	t.Parallel()
 	db := start(t, testOptions(t.TempDir(), &testClock{at: noon}))
 	defer db.Close()
 	mustAppend(t, db, finished("a", noon.Add(-24*time.Hour)), finished("b", noon))

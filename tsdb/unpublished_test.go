@@ -31,6 +31,7 @@ func sealedAside(t *testing.T, o Options, row Record) (dir string) {
 // A sealed file that got its name while the disk failed, and was never used, does
 // not hide what was cut into the live file after that.
 func TestSealedButNeverPublished(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	yesterday := noon.Add(-24 * time.Hour)
@@ -62,6 +63,7 @@ func TestSealedButNeverPublished(t *testing.T) {
 // While it lies there the daemon goes on cutting; a backup is made of what the
 // daemon has, not of it.
 func TestBackupBesideANeverPublished(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	yesterday := noon.Add(-24 * time.Hour)

@@ -16,6 +16,7 @@ import (
 // without sent_at was none, keeps it until it is sealed again: sums and verify
 // are of one rule, whatever is replaced in the day meanwhile.
 func TestFirstWaitRule(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)

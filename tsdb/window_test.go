@@ -43,6 +43,7 @@ var windowDays = flag.Int("window.days", 120, "how many days TestWindows stores;
 // page that the newest day fills touches no other: the older files are not
 // even there.
 func TestWindows(t *testing.T) {
+	t.Parallel()
 	days := *windowDays
 	if testing.Short() {
 		days = 25
@@ -129,6 +130,7 @@ func TestWindows(t *testing.T) {
 
 // A page that is full before the rows of a legacy file does not look for any.
 func TestLegacyIsReachedLate(t *testing.T) {
+	t.Parallel()
 	for _, oldest := range []bool{false, true} {
 		looked := 0
 		s := &legacySource{edge: 1000, stop: func() {}, next: func() (*task.Invocation, bool) { looked++; return nil, false }}
@@ -273,6 +275,7 @@ func heldBy(fn func()) int64 {
 // What is stuck is found by its last event, oldest first, in the head and in
 // the parked file alike.
 func TestStuck(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.OpenTimeout, o.WALSync = 100*time.Hour, "never"

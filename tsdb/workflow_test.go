@@ -107,6 +107,7 @@ func naiveTree(t *testing.T, w *Workflow, want map[string]task.Invocation) {
 // TestWorkflowTree builds trees from random parents: forests, missing parents,
 // cycles, parents of oneself, with and without the root.
 func TestWorkflowTree(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
 		n := r.IntN(12)
@@ -139,6 +140,7 @@ func TestWorkflowTree(t *testing.T) {
 // TestWorkflowPlaces has a chain with a chord in it, over midnight, in the head, in a
 // live file, sealed, and sealed again.
 func TestWorkflowPlaces(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	o.Settle = 0
@@ -247,6 +249,7 @@ func TestWorkflowPlaces(t *testing.T) {
 
 // TestWorkflowChain has a chain that is as long as is shown.
 func TestWorkflowChain(t *testing.T) {
+	t.Parallel()
 	byID := map[string]task.Invocation{}
 	for i := range MaxWorkflow {
 		v := task.Invocation{TaskID: fmt.Sprint(i), RootID: "0", State: task.StateFailure, FinishedAt: int64(MaxWorkflow + i)}
