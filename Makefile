@@ -19,6 +19,7 @@ LDFLAGS  = -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 ARGS      ?=
 TESTFLAGS ?=
 FUZZTIME  ?= 10s
+FUZZJOBS  ?= 1
 CRASHFLAGS ?=
 FAULTFLAGS ?=
 BENCH     ?= .
@@ -46,29 +47,23 @@ endif
 # detector makes them ten times slower. So are those of tsdb/rollup and tsdb/text.
 ALONE := LegacyDifferential|LegacyEveryRow|LegacyOverlap|LegacySums$$|LegacyTwice|OneMicrosecond|RollupsOfManyNames|IDRunsAgainst|SelectWords|SelectAgainstMatch|SQLLegacy|TestDamage|PagesOfTracebacks|MergeIsALattice
 
+# For .ci/run.
+.PHONY: alone attach-cflags
+alone:
+	@echo '$(ALONE)'
+attach-cflags:
+	@echo '$(ATTACH_CFLAGS)'
+
 .PHONY: race
 race: tools ## Run the tests of all packages under the race detector, the random ones for a shorter time; not those of the binary
 	$(GO) test -race -short -skip '$(ALONE)' $(TESTFLAGS) $$($(GO) list ./... | grep -v -E '/cmd/daybook$$|/tsdb/rollup$$|/tsdb/text$$')
 
-# Up to Go 1.26 a fuzz run may end with a bare "context deadline exceeded" when its
-# time is up, without having found anything (go.dev/issue/75804): then once more.
 .PHONY: fuzz
-fuzz: tools ## Fuzz every Fuzz target for FUZZTIME (10s) each
+fuzz: tools ## Fuzz every Fuzz target for FUZZTIME (10s) each, FUZZJOBS (1) at a time
 	@list=$$(grep -rE '^func Fuzz[A-Za-z0-9_]*\(' --include='*_test.go' $(GO_DIRS) /dev/null | \
-		sed -E 's/^(.*)\/[^\/]*:func (Fuzz[A-Za-z0-9_]*)\(.*/\1 \2/'); \
+		sed -E 's/^(.*)\/[^\/]*:func (Fuzz[A-Za-z0-9_]*)\(.*/\1 \2 $(FUZZTIME)/'); \
 	[ -n "$$list" ] || { echo "no Fuzz targets"; exit 0; }; \
-	log=$$(mktemp) && trap 'rm -f "$$log"' EXIT && \
-	echo "$$list" | while read -r dir name; do \
-		echo "fuzz ./$$dir $$name $(FUZZTIME)"; \
-		for try in 1 2; do \
-			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "./$$dir" >"$$log" 2>&1 </dev/null && break; \
-			if [ $$try = 2 ] || grep -q 'Failing input' "$$log" || \
-				! grep -qE '^ +context deadline exceeded$$' "$$log"; then \
-				cat "$$log"; exit 1; \
-			fi; \
-		done || exit 1; \
-		grep -E '^(fuzz: elapsed|ok)' "$$log" | tail -n 2; \
-	done
+	echo "$$list" | GO="$(GO)" xargs -P $(FUZZJOBS) -L 1 .ci/fuzz
 
 # Built with the tag "faults", the program kills itself where it is told to.
 .PHONY: crash
