@@ -266,6 +266,7 @@ func TestOverflowRejectIsAllOrNothing(t *testing.T) {
 // A request that is stored whole has its room also when ids that the head held leave it
 // meanwhile, and others come. Nothing that was acknowledged goes for it.
 func TestOverflowRejectDropsNothing(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	o := testOptions(t.TempDir(), &testClock{at: noon})
 	o.HeadMaxRecords, o.OnOverflow, o.Settle = 2, OverflowReject, time.Hour

@@ -35,6 +35,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // A daemon that was stopped starts again when the disk has become full meanwhile, or was
 // full before, shows everything, and deletes what is past retention.
 func TestStartOnFullDisk(t *testing.T) {
+	t.Parallel()
 	for _, full := range []string{"after the stop", "before the stop"} {
 		t.Run(full, func(t *testing.T) {
 			c := &testClock{at: noon}
@@ -91,6 +92,7 @@ func TestStartOnFullDisk(t *testing.T) {
 // Without room for what SQLite puts beside a live file, and with nothing to let go of,
 // a start says how much is missing. No file is left out, and none is made in its place.
 func TestStartWithoutRoom(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(smallDisk(t, "32m"), c)
 	db := start(t, o)

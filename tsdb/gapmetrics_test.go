@@ -32,6 +32,7 @@ func gaugesBy(t *testing.T, reg *prometheus.Registry, name, label string) map[st
 // The causes of gaps are shown from the start, and when the latest of each ended: so
 // the first one is seen, and one that was there before the first scrape.
 func TestGapMetrics(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o, reg := testOptions(t.TempDir(), c), prometheus.NewRegistry()
 	o.Metrics = reg

@@ -288,6 +288,7 @@ func TestDropsAreOneGap(t *testing.T) {
 // an overlay of every past day concerned, and have each sealed again as a whole. What
 // it says more is.
 func TestReplayedGapsAreNotStoredAgain(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	db := start(t, o)

@@ -32,6 +32,7 @@ func withLegacy(t *testing.T, o Options) (db *DB, rows []task.Invocation) {
 // Look-ups by id, and events that may be of the file, do not wait for readers that
 // have all the connections there are for scans.
 func TestLegacyLookupBesideScans(t *testing.T) {
+	t.Parallel()
 	db, rows := withLegacy(t, testOptions(t.TempDir(), &testClock{at: noon}))
 	defer db.Close()
 	const scans = 4
@@ -64,6 +65,7 @@ func TestLegacyLookupBesideScans(t *testing.T) {
 
 // An id that the file certainly does not hold is not looked for in it.
 func TestLegacyLookupOfOtherIDs(t *testing.T) {
+	t.Parallel()
 	db, rows := withLegacy(t, testOptions(t.TempDir(), &testClock{at: noon}))
 	defer db.Close()
 	computeSums(t, db, func() {})
@@ -107,6 +109,7 @@ func ended(t *testing.T, rows []task.Invocation, n int) []task.Invocation {
 // An event whose legacy row cannot be looked up for the moment is not taken: it would
 // hide the row for good. The client that comes again finds nothing of it in the way.
 func TestLegacyLookupEndsEarly(t *testing.T) {
+	t.Parallel()
 	db, rows := withLegacy(t, testOptions(t.TempDir(), &testClock{at: noon}))
 	defer db.Close()
 	mustAppend(t, db, finished("warm", noon)) // the log's file is open
@@ -167,6 +170,7 @@ func TestLegacyLookupEndsEarly(t *testing.T) {
 // The same of a replay: one that is ended in the middle does not settle that there is
 // nothing.
 func TestReplayEndsBesideLegacy(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t.TempDir(), &testClock{at: noon})
 	db, rows := withLegacy(t, o)
 	o = db.opts
@@ -196,6 +200,7 @@ func TestReplayEndsBesideLegacy(t *testing.T) {
 // A legacy file that cannot be read any more stops no event. Health tells until it
 // can, the log at most once a minute, neither of them of readers who have gone.
 func TestLegacyFileFails(t *testing.T) {
+	t.Parallel()
 	var said strings.Builder
 	o := testOptions(t.TempDir(), &testClock{at: noon})
 	reg := prometheus.NewRegistry()

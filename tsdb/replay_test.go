@@ -15,6 +15,7 @@ import (
 // A replay that cuts as it goes must not give its cuts the ids of records that
 // it has not read yet: one of a cut that a crash prevented would then look done.
 func TestReplayCutsUnderNewIDs(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	db := start(t, o)

@@ -33,6 +33,7 @@ func smallDisk(t *testing.T, size string) string {
 // A day for whose file there is no room is not sealed until there is: the disk is not
 // filled with what is in vain, requests are taken meanwhile, and health says why.
 func TestSealWaitsForRoom(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	reg := prometheus.NewRegistry()
 	o := testOptions(smallDisk(t, "64m"), c)
@@ -90,6 +91,7 @@ func TestSealWaitsForRoom(t *testing.T) {
 // long each time, and after ten minutes at most. Other days have waits of
 // their own.
 func TestSealBacksOff(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	reg := prometheus.NewRegistry()
 	o := testOptions(t.TempDir(), c)

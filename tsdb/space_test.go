@@ -293,6 +293,7 @@ func TestRetentionOfLegacyAndACrash(t *testing.T) {
 // The message about a deleted day says how long unlinking its files took, of all the
 // time since it left the catalog.
 func TestDeletedDayIsTimed(t *testing.T) {
+	t.Parallel()
 	var logged bytes.Buffer
 	o := testOptions(t.TempDir(), &testClock{at: noon})
 	o.RetentionSize, o.WALSync, o.Logger = 16<<20, "never", log.NewLogfmtLogger(log.NewSyncWriter(&logged))
