@@ -11,6 +11,7 @@ import (
 // TestGapsBeforeItIsReady: a broker that is lost while the log is replayed is
 // told once, and not again when it is back.
 func TestGapsBeforeItIsReady(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	db, err := Open(testOptions(t.TempDir(), c))
 	if err != nil {
@@ -38,6 +39,7 @@ func TestGapsBeforeItIsReady(t *testing.T) {
 // TestLeave: what comes after the consumers stopped is missing, however long
 // storing what is there takes.
 func TestLeave(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(t.TempDir(), c)
 	db := start(t, o)

@@ -43,7 +43,6 @@ func manyNames(t *testing.T, db *DB, names int) {
 // Of the sums that take much memory one is made at a time, however many are
 // asked for; who waits for it in vain is told when the time is up, and others go on.
 func TestLargeSumsComeOneByOne(t *testing.T) {
-	t.Parallel()
 	ctx := context.Background()
 	db := start(t, testOptions(t.TempDir(), &testClock{at: noon}))
 	defer db.Close()
@@ -122,7 +121,6 @@ func TestSubtractFromRest(t *testing.T) {
 // A series that does not fit is made by parts; what of the whole could not be
 // settled, of the parts can.
 func TestSeriesByPartsIsWhole(t *testing.T) {
-	t.Parallel()
 	ctx := context.Background()
 	c := &testClock{at: noon}
 	db := start(t, testOptions(t.TempDir(), c))

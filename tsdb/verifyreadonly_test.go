@@ -17,6 +17,7 @@ import (
 // What nobody writes is checked and analyzed also where nothing can be written, and
 // nothing appears beside it.
 func TestVerifyReadOnlyDisk(t *testing.T) {
+	t.Parallel()
 	for _, disk := range []string{"writable", "read-only", "full"} {
 		t.Run(disk, func(t *testing.T) {
 			c := &testClock{at: noon}
@@ -63,6 +64,7 @@ func TestVerifyReadOnlyDisk(t *testing.T) {
 // What a killed daemon has left needs a writable directory to be read. That is a
 // finding about each such file, and the rest is checked.
 func TestVerifyReadOnlyWAL(t *testing.T) {
+	t.Parallel()
 	c := &testClock{at: noon}
 	o := testOptions(smallDisk(t, "32m"), c)
 	db := start(t, o)
@@ -123,6 +125,7 @@ func TestVerifyReadOnlyWAL(t *testing.T) {
 // Advice fits the error: what the system does not give is no reason to move a file
 // away, and advice that the reason gives is given once.
 func TestRemedies(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		err       error
 		want, but string
