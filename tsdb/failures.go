@@ -64,7 +64,8 @@ var operations = []struct {
 	{opOpen, "not all could be put in order at the start", false},
 }
 
-// failureLogged is how often the same failure is logged.
+// failureLogged is how often an operation that fails is logged, with whatever it
+// fails by then: what it fails with changes from try to try. Health has the latest.
 const failureLogged = time.Minute
 
 // failures are the operations that failed when they were last tried.
@@ -76,7 +77,6 @@ type failures struct {
 type failure struct {
 	err    error // nil: it has worked since
 	logged time.Time
-	said   string
 }
 
 // tried notes what became of an operation; nil says that it works. Only the
@@ -102,9 +102,9 @@ func (db *DB) tried(op operation, err error) {
 	x.err = err
 	say := false
 	if err != nil {
-		now, text := time.Now(), err.Error()
-		if say = text != x.said || now.Sub(x.logged) >= failureLogged; say {
-			x.said, x.logged = text, now
+		now := time.Now()
+		if say = x.logged.IsZero() || now.Sub(x.logged) >= failureLogged; say {
+			x.logged = now
 		}
 	}
 	f.mu.Unlock()

@@ -3,6 +3,7 @@ package tsdb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"daybook/head/wal"
@@ -45,6 +47,33 @@ func ails(t testing.TB, db *DB, stores bool, words ...string) {
 		if !strings.Contains(all, w) {
 			t.Fatalf("stores %v, reasons %q; want %q", h.CanStore, all, words)
 		}
+	}
+}
+
+// While an operation fails the log has it once a minute, whatever it fails with: the
+// text of errors has numbers in it, and those that are joined come in any order.
+func TestFailuresAreLoggedOnceAMinute(t *testing.T) {
+	c := &testClock{at: noon}
+	var said strings.Builder
+	o := testOptions(t.TempDir(), c)
+	o.Logger = log.NewLogfmtLogger(log.NewSyncWriter(&said))
+	db := start(t, o)
+	defer db.Close()
+	lines := func(op operation) int { return strings.Count(said.String(), "operation="+string(op)+" ") }
+	for i := range 20 {
+		db.tried(opCut, fmt.Errorf("%d bytes are missing", i))
+		db.tried(opSeal, errors.New("no room"))
+		if i%2 == 0 {
+			db.tried(opCut, nil)
+		}
+	}
+	if lines(opCut) != 1 || lines(opSeal) != 1 {
+		t.Errorf("%d and %d lines, want one of each:\n%s", lines(opCut), lines(opSeal), said.String())
+	}
+	db.failures.m[opCut].logged = time.Now().Add(-failureLogged)
+	db.tried(opCut, errors.New("still"))
+	if lines(opCut) != 2 {
+		t.Errorf("after a minute: %d lines", lines(opCut))
 	}
 }
 
