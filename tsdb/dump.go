@@ -1,10 +1,13 @@
 package tsdb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,9 +15,10 @@ import (
 	"daybook/tsdb/task"
 )
 
-// Dump calls fn for every invocation of days (YYYY-MM-DD) or files (a path), in
-// ascending order within each, each id once: what a target holds is left out
-// of those behind it. What is not cut yet belongs to the day of its row time.
+// Dump calls fn for every invocation of days (YYYY-MM-DD) or files (a path), in the
+// order of their days and ascending within each, each id once: what a target holds is
+// left out of those behind it. Files of the same day come one after the other, as they
+// are given, and legacy files last. What is not cut yet belongs to the day of its row time.
 func (db *DB) Dump(ctx context.Context, targets []string, q Query, fn func(*task.Invocation) error) error {
 	if err := db.usable(); err != nil {
 		return err
@@ -31,7 +35,7 @@ func dumpAll(ctx context.Context, db *DB, targets []string, q Query, fn func(*ta
 	q.Oldest = true
 	d := dumper{db: db, q: q, pool: blocks.NewPool(blocks.PoolOptions{Conns: 2}), fn: func(v *task.Invocation) (bool, error) { return true, fn(v) }}
 	defer func() { err = errors.Join(err, d.close()) }()
-	for _, target := range targets {
+	for _, target := range inOrderOfDays(targets) {
 		day, notDay := task.ParseDay(target)
 		if notDay != nil || db == nil {
 			err = d.file(ctx, target)
@@ -43,6 +47,38 @@ func dumpAll(ctx context.Context, db *DB, targets []string, q Query, fn func(*ta
 		}
 	}
 	return nil
+}
+
+// inOrderOfDays sorts targets by their days. What has none that is known comes last.
+func inOrderOfDays(targets []string) []string {
+	days := map[string]task.Day{}
+	for _, target := range targets {
+		d, err := task.ParseDay(target)
+		if err != nil {
+			d = dayOfFile(target)
+		}
+		days[target] = d
+	}
+	targets = slices.Clone(targets)
+	slices.SortStableFunc(targets, func(a, b string) int { return cmp.Compare(days[a], days[b]) })
+	return targets
+}
+
+// dayOfFile is the day of a file, wherever it is and whatever its name; math.MaxInt32 if
+// it has none, or cannot be read, as whoever reads it is told.
+func dayOfFile(path string) task.Day {
+	if d, _, ok := blocks.ParseSealedName(filepath.Base(path)); ok {
+		return d
+	}
+	if d, _, ok := blocks.ParseLiveName(filepath.Base(path)); ok {
+		return d
+	}
+	if blocks.IsOurs(path) {
+		if files, closeFile, err := openDayFile(path); err == nil && closeFile() == nil {
+			return files.Day
+		}
+	}
+	return math.MaxInt32
 }
 
 // dumper goes through the targets of a dump. It remembers no ids: it looks them

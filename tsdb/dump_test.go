@@ -11,6 +11,48 @@ import (
 	"daybook/tsdb/task"
 )
 
+// What is dumped of several targets is in ascending order, in whatever order they are
+// given: days, files, and files that have another name.
+func TestDumpIsAscending(t *testing.T) {
+	t.Parallel()
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := store(t, o, c)
+	defer db.Close()
+	days := filepath.Join(o.Dir, "days")
+	path := func(day string) string {
+		t.Helper()
+		found, err := filepath.Glob(filepath.Join(days, day+"*.db"))
+		if err != nil || len(found) != 1 {
+			t.Fatal(found, err)
+		}
+		return found[0]
+	}
+	renamed := filepath.Join(t.TempDir(), "a colleague's.db")
+	if err := os.Link(path("2026-11-20"), renamed); err != nil {
+		t.Fatal(err)
+	}
+	for _, targets := range [][]string{
+		{path("2026-11-22"), path("2026-11-21"), renamed},
+		{"2026-11-22", path("2026-11-21"), "2026-11-20"},
+		{"2026-11-23", "2026-11-21", renamed, path("2026-11-22")},
+	} {
+		var last task.Key
+		n := 0
+		err := db.Dump(context.Background(), targets, Query{}, func(v *task.Invocation) error {
+			if k := v.Key(); n > 0 && k.Compare(last) <= 0 {
+				t.Errorf("%v: %s comes behind what is later", targets, v.TaskID)
+			}
+			last = v.Key()
+			n++
+			return nil
+		})
+		if err != nil || n < 15 {
+			t.Errorf("%v: %d, %v", targets, n, err)
+		}
+	}
+}
+
 // Rows of a live file can be had from the file, wherever it is: of one that is
 // left out, because its day has another, with what overlies nothing any more.
 func TestDumpOfALiveFile(t *testing.T) {
