@@ -64,19 +64,14 @@ func inOrderOfDays(targets []string) []string {
 	return targets
 }
 
-// dayOfFile is the day of a file, wherever it is and whatever its name; math.MaxInt32 if
-// it has none, or cannot be read, as whoever reads it is told.
+// dayOfFile is the day of a file, wherever it is, by its name, which it must have;
+// math.MaxInt32 for others.
 func dayOfFile(path string) task.Day {
 	if d, _, ok := blocks.ParseSealedName(filepath.Base(path)); ok {
 		return d
 	}
 	if d, _, ok := blocks.ParseLiveName(filepath.Base(path)); ok {
 		return d
-	}
-	if blocks.IsOurs(path) {
-		if files, closeFile, err := openDayFile(path); err == nil && closeFile() == nil {
-			return files.Day
-		}
 	}
 	return math.MaxInt32
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // What is dumped of several targets is in ascending order, in whatever order they are
-// given: days, files, and files that have another name.
+// given: days, files, and files from elsewhere.
 func TestDumpIsAscending(t *testing.T) {
 	t.Parallel()
 	c := &testClock{at: noon}
@@ -28,14 +28,14 @@ func TestDumpIsAscending(t *testing.T) {
 		}
 		return found[0]
 	}
-	renamed := filepath.Join(t.TempDir(), "a colleague's.db")
-	if err := os.Link(path("2026-11-20"), renamed); err != nil {
+	elsewhere := filepath.Join(t.TempDir(), "2026-11-20.db")
+	if err := os.Link(path("2026-11-20"), elsewhere); err != nil {
 		t.Fatal(err)
 	}
 	for _, targets := range [][]string{
-		{path("2026-11-22"), path("2026-11-21"), renamed},
+		{path("2026-11-22"), path("2026-11-21"), elsewhere},
 		{"2026-11-22", path("2026-11-21"), "2026-11-20"},
-		{"2026-11-23", "2026-11-21", renamed, path("2026-11-22")},
+		{"2026-11-23", "2026-11-21", elsewhere, path("2026-11-22")},
 	} {
 		var last task.Key
 		n := 0
