@@ -169,7 +169,7 @@ func (p *Parked) Name() string { return filepath.Base(p.path) }
 func (p *Parked) Knows(cut uint64) bool { return p.state.Load().cuts.has(cut) }
 
 // Rows is the number of parked invocations.
-func (p *Parked) Rows() int64 { return p.state.Load().rows - int64(len(p.hidden)) }
+func (p *Parked) Rows() int64 { return p.state.Load().rows }
 
 // Bytes is what the file and its WAL occupy on the disk.
 func (p *Parked) Bytes() int64 { return physicalBytes(p.path, p.path+"-wal", p.path+"-shm") }

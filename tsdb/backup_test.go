@@ -87,6 +87,9 @@ func shown(t testing.TB, dir string, o Options, verify bool) map[string]task.Inv
 	if err != nil || total != len(all) {
 		t.Errorf("summaries count %d of %d: %v", total, len(all), err)
 	}
+	if h := db.Health(); h.RowsExact && h.Rows != int64(len(all)) {
+		t.Errorf("health says that there are exactly %d rows of %d", h.Rows, len(all))
+	}
 	return all
 }
 
