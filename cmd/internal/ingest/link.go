@@ -32,8 +32,15 @@ func (f *Feed) Away() {
 	}
 }
 
+// Queued is called at the beginning by a consumer that takes from a queue, which
+// says how late it is by CaughtUp.
+func (f *Feed) Queued() {
+	f.mu.Lock()
+	f.caughtUp = f.alive
+	f.mu.Unlock()
+}
+
 // CaughtUp notes that at a time nothing waited in the broker's queue or here.
-// Before the first, the broker is taken to have no queue.
 func (f *Feed) CaughtUp(at time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -114,7 +114,11 @@ func TestRabbit(t *testing.T) {
 	t.Run("passwords", func(t *testing.T) { testPasswords(t, s) })
 	t.Run("the exchange of workers is not touched", func(t *testing.T) { testExchange(t, s) })
 	t.Run("stopped while the broker is silent", func(t *testing.T) { testSilent(t, s) })
+	t.Run("stopped while it is late", func(t *testing.T) { testStoppedLate(t, s) })
+	t.Run("a temporary queue that is full by bytes", func(t *testing.T) { testFullByBytes(t, s) })
+	t.Run("large messages", func(t *testing.T) { testHeld(t, s) })
 	t.Run("bad messages", func(t *testing.T) { testBad(t, s) })
+	t.Run("a crash while it is late", func(t *testing.T) { testCrashedLate(t, s) }) // the last
 }
 
 func durable(s *brokers.Server, queue string) string { return s.AMQP() + "?queue=" + queue }

@@ -3,33 +3,27 @@ package amqp
 import (
 	"context"
 	"fmt"
-	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
-
-	"daybook/cmd/internal/ingest"
 )
 
 const consumerTag = "daybook"
 
-// consume stores and acknowledges deliveries until there are no more or ctx
-// ends, and those that are here then with storing.
-func (c *Consumer) consume(ctx, storing context.Context, ch *amqp091.Channel, queue string, deliveries <-chan amqp091.Delivery) error {
-	check := time.NewTicker(c.feed.PingEvery)
-	defer check.Stop()
+// consume stores and acknowledges deliveries until there are no more, the watch
+// fails or ctx ends, and those that are here then with storing.
+func (c *Consumer) consume(ctx, storing context.Context, s *session) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return c.drain(storing, ch, deliveries)
-		case d, ok := <-deliveries:
+			c.drain(storing, s)
+			return nil
+		case err := <-s.failed:
+			return err
+		case d, ok := <-s.deliveries:
 			if !ok {
 				return errCancelled
 			}
-			if err := c.batch(storing, ch, d, deliveries); err != nil {
-				return err
-			}
-		case <-check.C:
-			if err := c.check(ch, queue); err != nil {
+			if err := c.batch(storing, s, d); err != nil {
 				return err
 			}
 		}
@@ -38,19 +32,20 @@ func (c *Consumer) consume(ctx, storing context.Context, ch *amqp091.Channel, qu
 
 // batch stores one delivery and those that are here already, then acknowledges
 // all of them.
-func (c *Consumer) batch(ctx context.Context, ch *amqp091.Channel, d amqp091.Delivery, deliveries <-chan amqp091.Delivery) error {
-	n, more := 0, true
+func (c *Consumer) batch(ctx context.Context, s *session, d amqp091.Delivery) error {
+	n, bytes, more := 0, int64(0), true
 	for more {
 		n++
+		bytes += int64(len(d.Body))
 		c.feed.Received(1, int64(len(d.Body)))
 		c.feed.Add(c.decoder.Body(d.Body, d.ContentType, d.ContentEncoding))
 		// Half of the prefetch, so that the broker refills while this is stored.
-		if c.feed.Full() || n >= (c.feed.Prefetch+1)/2 {
+		if c.feed.Full() || n >= (c.feed.Prefetch+1)/2 || bytes >= c.feed.QueueBytes/2 {
 			break
 		}
 		var next amqp091.Delivery
 		select {
-		case next, more = <-deliveries: // closed: the acknowledgement will tell
+		case next, more = <-s.deliveries: // closed: the acknowledgement will tell
 		default:
 			more = false
 		}
@@ -62,46 +57,33 @@ func (c *Consumer) batch(ctx context.Context, ch *amqp091.Channel, d amqp091.Del
 		c.feed.Discard(n)
 		return err
 	}
-	if err := ch.Ack(d.DeliveryTag, true); err != nil {
+	if err := s.ch.Ack(d.DeliveryTag, true); err != nil {
 		return fmt.Errorf("acknowledge: %w", err)
 	}
+	s.held.done(bytes)
 	return nil
 }
 
 // drain stops the deliveries and stores those that are here, so that they need
 // not come again, or are not lost with a temporary queue.
-func (c *Consumer) drain(ctx context.Context, ch *amqp091.Channel, deliveries <-chan amqp091.Delivery) error {
-	if err := ch.Cancel(consumerTag, false); err != nil {
-		return nil // it is gone already
-	}
+func (c *Consumer) drain(ctx context.Context, s *session) {
+	// Beside the storing: the answer comes behind all that is under way, and
+	// while too much is held nothing is read.
+	s.others.Go(func() { _ = s.ch.Cancel(consumerTag, false) }) // the deliveries end either way
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case d, ok := <-deliveries:
+			return
+		case d, ok := <-s.deliveries:
 			if !ok {
-				return nil
+				if c.config.queue == "" {
+					_ = c.look(s, s.ch) // what is left in the queue is lost
+				}
+				return
 			}
-			if err := c.batch(ctx, ch, d, deliveries); err != nil {
-				return nil
+			if err := c.batch(ctx, s, d); err != nil {
+				return
 			}
 		}
 	}
-}
-
-// check asks for the state of the queue: that is a sign of life, and shows a
-// queue that is full.
-func (c *Consumer) check(ch *amqp091.Channel, queue string) error {
-	q, err := ch.QueueDeclarePassive(queue, c.config.queue != "", c.config.queue == "", c.config.queue == "", false, nil)
-	if err != nil {
-		return fmt.Errorf("look at queue %s: %w", queue, err)
-	}
-	c.feed.Alive()
-	// Of the two limits only the number of messages can be asked for.
-	if c.config.queue == "" && q.Messages >= temporaryMessages {
-		c.feed.BrokerOverflow()
-	} else {
-		c.feed.Relieved(ingest.CauseBrokerOverflow)
-	}
-	return nil
 }

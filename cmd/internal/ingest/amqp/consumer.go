@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"syscall"
+	"sync"
 	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
@@ -20,6 +20,7 @@ type Consumer struct {
 	config  *config
 	feed    *ingest.Feed
 	decoder celery.Decoder
+	bounds  bounds // of a temporary queue
 }
 
 // New checks the URL and the options. It starts nothing.
@@ -32,7 +33,8 @@ func New(rawURL string, o ingest.Options) (*Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Consumer{config: c, feed: feed}, nil
+	feed.Queued()
+	return &Consumer{config: c, feed: feed, bounds: bounds{temporaryMessages, temporaryBytes}}, nil
 }
 
 // Status is a snapshot.
@@ -56,18 +58,27 @@ func (c *Consumer) Run(ctx context.Context) error {
 		c.feed.Lost(err, c.kept(err))
 		pause.Wait(ctx)
 	}
+	if c.config.queue == "" {
+		c.feed.Leave()
+	}
 	c.feed.End(ingest.CauseBrokerOverflow)
 	return nil
 }
 
-// kept reports whether the broker keeps events while the connection is gone:
-// in a durable queue, unless the broker itself is down.
+// kept reports whether the broker keeps events while the connection is gone: in
+// a durable queue, if the broker itself said why. All else may be a crash, which
+// no transient message outlives, behind whatever stands between us.
 func (c *Consumer) kept(err error) bool {
-	if c.config.queue == "" || errors.Is(err, syscall.ECONNREFUSED) {
+	if c.config.queue == "" {
 		return false
 	}
 	var e *amqp091.Error
-	if errors.As(err, &e) && e.Code == amqp091.ConnectionForced {
+	switch {
+	case errors.Is(err, errCancelled), errors.Is(err, amqp091.ErrCredentials), errors.Is(err, amqp091.ErrVhost), errors.Is(err, amqp091.ErrSASL):
+		return true
+	case !errors.As(err, &e) || !e.Server:
+		return false
+	case e.Code == amqp091.ConnectionForced:
 		return strings.Contains(e.Reason, "management") // somebody closed the connection by hand
 	}
 	return true
@@ -75,7 +86,7 @@ func (c *Consumer) kept(err error) bool {
 
 // dial connects, and gives the socket beside the connection: what waits for an
 // answer of a broker that is there and silent can only be freed by closing it.
-func (c *Consumer) dial(ctx context.Context) (conn *amqp091.Connection, socket net.Conn, err error) {
+func (c *Consumer) dial(ctx context.Context, h *held) (conn *amqp091.Connection, socket net.Conn, err error) {
 	timeout := c.feed.PingEvery
 	var stop func() bool
 	conn, err = amqp091.DialConfig(c.config.dial, amqp091.Config{
@@ -83,9 +94,11 @@ func (c *Consumer) dial(ctx context.Context) (conn *amqp091.Connection, socket n
 		Properties: amqp091.Table{"product": "Daybook", "connection_name": "daybook"},
 		Dial: func(network, addr string) (net.Conn, error) {
 			d := net.Dialer{Timeout: timeout}
-			if socket, err = d.DialContext(ctx, network, addr); err != nil {
+			plain, err := d.DialContext(ctx, network, addr)
+			if err != nil {
 				return nil, err
 			}
+			socket = &heldConn{Conn: plain, held: h}
 			stop = context.AfterFunc(ctx, func() { _ = socket.Close() })
 			// For the handshake; the library takes it off afterwards.
 			return socket, socket.SetDeadline(time.Now().Add(timeout))
@@ -102,31 +115,58 @@ func (c *Consumer) dial(ctx context.Context) (conn *amqp091.Connection, socket n
 
 var errCancelled = errors.New("the broker cancelled the consumer: the queue was deleted")
 
+// session is one connection at work.
+type session struct {
+	ch         *amqp091.Channel
+	queue      string
+	created    bool // the queue was not there
+	bounds     bounds
+	deliveries <-chan amqp091.Delivery
+	held       *held
+	over       chan struct{} // closed at the end
+	failed     chan error    // the watch ended
+	others     sync.WaitGroup
+}
+
 // session connects and consumes until something breaks or ctx ends.
 func (c *Consumer) session(ctx context.Context) (connected bool, err error) {
-	conn, socket, err := c.dial(ctx)
+	s := &session{held: newHeld(c.feed.QueueBytes), over: make(chan struct{}), failed: make(chan error, 1)}
+	conn, socket, err := c.dial(ctx, s.held)
 	if err != nil {
 		return false, err
 	}
+	defer s.others.Wait()
 	storing, cancel := c.feed.Storing(ctx)
 	defer cancel() // which closes the socket
 	context.AfterFunc(storing, func() { _ = socket.Close() })
-	defer func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) }()
+	defer func() {
+		close(s.over)
+		s.held.release() // so that the answer is read
+		_ = conn.CloseDeadline(time.Now().Add(time.Second))
+	}()
 	closed := conn.NotifyClose(make(chan *amqp091.Error, 1))
-	ch, queue, created, err := c.topology(conn)
-	if err != nil {
+	if err := c.topology(conn, s); err != nil {
 		return false, err
 	}
-	broken := ch.NotifyClose(make(chan *amqp091.Error, 1))
-	deliveries, err := ch.Consume(queue, consumerTag, false, true, false, false, nil)
+	broken := s.ch.NotifyClose(make(chan *amqp091.Error, 1))
+	deliveries, err := s.ch.Consume(s.queue, consumerTag, false, true, false, false, nil)
 	if err != nil {
-		return false, fmt.Errorf("consume from queue %s: %w", queue, err)
+		return false, fmt.Errorf("consume from queue %s: %w", s.queue, err)
 	}
-	if created {
+	s.deliveries = s.held.take(deliveries, c.feed.Prefetch)
+	if s.created {
 		c.feed.Missed()
 	}
 	c.feed.Connected()
-	if err := c.consume(ctx, storing, ch, queue, deliveries); err != nil {
+	if c.config.queue == "" {
+		c.feed.CaughtUp(c.feed.Now()) // it was made just now
+	}
+	s.others.Go(func() {
+		if err := c.watch(conn, s); err != nil {
+			s.failed <- err
+		}
+	})
+	if err := c.consume(ctx, storing, s); err != nil {
 		return true, because(err, closed, broken)
 	}
 	return true, ctx.Err()

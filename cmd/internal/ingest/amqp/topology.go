@@ -16,10 +16,10 @@ const (
 )
 
 // topology makes sure of exchange, queue and bindings, and opens the channel
-// to consume on. created is true if the queue was not there.
-func (c *Consumer) topology(conn *amqp091.Connection) (ch *amqp091.Channel, queue string, created bool, err error) {
+// to consume on.
+func (c *Consumer) topology(conn *amqp091.Connection, s *session) error {
 	exchange := c.config.exchange
-	ch, _, err = ensure(conn,
+	ch, _, err := ensure(conn,
 		func(ch *amqp091.Channel) error {
 			return ch.ExchangeDeclarePassive(exchange, "topic", true, false, false, false, nil)
 		},
@@ -28,40 +28,61 @@ func (c *Consumer) topology(conn *amqp091.Connection) (ch *amqp091.Channel, queu
 			return ch.ExchangeDeclare(exchange, "topic", true, false, false, false, nil)
 		})
 	if err != nil {
-		return nil, "", false, fmt.Errorf("declare exchange %s: %w", exchange, err)
+		return fmt.Errorf("declare exchange %s: %w", exchange, err)
 	}
-	if queue = c.config.queue; queue != "" {
+	if s.queue = c.config.queue; s.queue != "" {
 		_ = ch.Close()
-		ch, created, err = ensure(conn,
-			func(ch *amqp091.Channel) error {
-				_, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
-				return err
-			},
-			func(ch *amqp091.Channel) error {
-				_, err := ch.QueueDeclare(queue, true, false, false, false, amqp091.Table{"x-max-length-bytes": int64(durableBytes), "x-overflow": "drop-head"})
-				return err
-			})
-		if err != nil {
-			return nil, "", false, fmt.Errorf("declare queue %s: %w", queue, err)
+		if ch, err = c.durable(conn, s); err != nil {
+			return fmt.Errorf("declare queue %s: %w", s.queue, err)
 		}
 	} else {
 		q, err := ch.QueueDeclare("", false, true, true, false, amqp091.Table{
-			"x-max-length": int64(temporaryMessages), "x-max-length-bytes": int64(temporaryBytes), "x-overflow": "drop-head"})
+			"x-max-length": c.bounds.messages, "x-max-length-bytes": c.bounds.bytes, "x-overflow": "drop-head"})
 		if err != nil {
-			return nil, "", false, fmt.Errorf("declare a temporary queue: %w", err)
+			return fmt.Errorf("declare a temporary queue: %w", err)
 		}
-		queue, created = q.Name, true
+		s.queue, s.created, s.bounds = q.Name, true, c.bounds
 	}
 	// Not "#": what else is published there is of no use here.
 	for _, key := range []string{"task.#", "worker.#"} {
-		if err := ch.QueueBind(queue, key, exchange, false, nil); err != nil {
-			return nil, "", false, fmt.Errorf("bind queue %s to exchange %s: %w", queue, exchange, err)
+		if err := ch.QueueBind(s.queue, key, exchange, false, nil); err != nil {
+			return fmt.Errorf("bind queue %s to exchange %s: %w", s.queue, exchange, err)
 		}
 	}
 	if err := ch.Qos(c.feed.Prefetch, 0, false); err != nil {
-		return nil, "", false, fmt.Errorf("set prefetch to %d: %w", c.feed.Prefetch, err)
+		return fmt.Errorf("set prefetch to %d: %w", c.feed.Prefetch, err)
 	}
-	return ch, queue, created, nil
+	s.ch = ch
+	return nil
+}
+
+// durable makes sure of the durable queue. One that is there may have been
+// declared with other limits, which cannot be asked for.
+func (c *Consumer) durable(conn *amqp091.Connection, s *session) (*amqp091.Channel, error) {
+	declare := func(ch *amqp091.Channel) error {
+		_, err := ch.QueueDeclare(s.queue, true, false, false, false, amqp091.Table{"x-max-length-bytes": int64(durableBytes), "x-overflow": "drop-head"})
+		return err
+	}
+	ch, created, err := ensure(conn,
+		func(ch *amqp091.Channel) error {
+			_, err := ch.QueueDeclarePassive(s.queue, true, false, false, false, nil)
+			return err
+		}, declare)
+	if err != nil {
+		return nil, err
+	}
+	s.created = created
+	if !created {
+		err = declare(ch)
+	}
+	var e *amqp091.Error
+	switch {
+	case err == nil:
+		s.bounds = bounds{bytes: durableBytes}
+	case errors.As(err, &e) && (e.Code == amqp091.PreconditionFailed || e.Code == amqp091.AccessRefused): // used as it is
+		return conn.Channel()
+	}
+	return ch, err
 }
 
 // ensure asks whether something is there and makes it if not. The question
