@@ -48,7 +48,8 @@ func newImportClient(base string) (*importClient, error) {
 	}
 	return &importClient{
 		endpoint: strings.TrimSuffix(base, "/") + "/api/v1/invocations",
-		http:     &http.Client{Timeout: time.Minute},
+		// A redirect would turn the POST into a GET, whose answer is not about the lines.
+		http: &http.Client{Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}, nil
 }
 
@@ -62,6 +63,9 @@ func (c *importClient) post(ctx context.Context, lines []line) (importAnswer, er
 	deadline := time.Now().Add(retryFor)
 	for wait := firstWait; ; wait = min(2*wait, longWait) {
 		a, after, err := c.try(ctx, body)
+		if told := a.Accepted + a.Ignored + a.Rejected + a.Dropped; err == nil && told < len(lines) {
+			return importAnswer{}, fmt.Errorf("the answer tells of %d lines, and %d were sent: what is at --url is no Daybook", told, len(lines))
+		}
 		var busy *busyError
 		if !errors.As(err, &busy) {
 			return a, err
@@ -102,6 +106,8 @@ func (c *importClient) try(ctx context.Context, body []byte) (a importAnswer, af
 		return a, 0, &busyError{fmt.Errorf("read the answer: %w", err)}
 	}
 	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return a, 0, fmt.Errorf("--url leads elsewhere: the answer is %s, to %s", resp.Status, elsewhere(resp))
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusGatewayTimeout, http.StatusBadGateway:
 		seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
 		if err != nil || seconds < 0 {
@@ -117,6 +123,15 @@ func (c *importClient) try(ctx context.Context, body []byte) (a importAnswer, af
 		}
 	}
 	return a, 0, answerError(resp, answer)
+}
+
+// elsewhere is where a redirect leads, without a password.
+func elsewhere(resp *http.Response) string {
+	to, err := resp.Location()
+	if err != nil {
+		return "nowhere"
+	}
+	return printable(to.Redacted())
 }
 
 // answerError is what the daemon said was wrong.
