@@ -29,6 +29,7 @@ func valueAt(s string, i int, keyQuote string) (v value, ok bool) {
 		return v, false // prose such as "unexpected token: comma"; or masked
 	}
 	v = value{from: i, to: bareEnd(s, i), open: keyQuote, close: keyQuote}
+	v.to = credentials(s, v)
 	switch s[v.from:v.to] {
 	case "", "None", "null":
 		return v, false
@@ -141,6 +142,27 @@ func bareEnd(s string, i int) int {
 		i++
 	}
 	return i
+}
+
+// schemes are words that stand before the secret in an Authorization header.
+var schemes = []string{"bearer", "basic", "digest", "token", "apikey", "negotiate"}
+
+// credentials is the end of a value without quotes, with the secret that follows
+// if it is the name of a scheme.
+func credentials(s string, v value) int {
+	for _, scheme := range schemes {
+		if !strings.EqualFold(s[v.from:v.to], scheme) {
+			continue
+		}
+		i := v.to
+		for i < len(s) && s[i] == ' ' {
+			i++
+		}
+		if i > v.to && i < len(s) && s[i] != '<' {
+			return max(bareEnd(s, i), v.to)
+		}
+	}
+	return v.to
 }
 
 // endsLine reports whether the backslashes at i escape a quote or a space.
