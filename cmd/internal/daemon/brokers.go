@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -25,11 +26,11 @@ type consumer interface {
 }
 
 // newConsumers makes a consumer for every broker URL. Nothing connects yet.
-func newConsumers(urls []string, db *tsdb.DB, secrets *redact.Redactor, logger log.Logger) ([]consumer, error) {
+func newConsumers(urls []string, maxFuture time.Duration, db *tsdb.DB, secrets *redact.Redactor, logger log.Logger) ([]consumer, error) {
 	var out []consumer
 	for _, raw := range urls {
 		own := log.With(logger, "component", "ingest", "broker", ingest.Redact(raw))
-		o := ingest.Options{Logger: logger, Sink: &sink{db: db, secrets: secrets, logger: own}}
+		o := ingest.Options{Logger: logger, Sink: &sink{db: db, secrets: secrets, logger: own}, MaxFuture: max(maxFuture, 1)}
 		if db != nil {
 			o.Gap, o.LastSeen = db.AddGap, db.LastSeen()
 		}

@@ -28,7 +28,7 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	logger := NewLogger(stderr, c.Log)
 	secrets, secretsErr := redact.New(c.Redact.Keys, c.Redact.Expressions)
 	file, fileErr := openWebFile(c.Web.ConfigFile, log.With(logger, "component", "web"))
-	_, brokersErr := newConsumers(c.Brokers, nil, nil, log.NewNopLogger()) // which start nothing
+	_, brokersErr := newConsumers(c.Brokers, c.Storage.MaxFuture, nil, nil, log.NewNopLogger()) // which start nothing
 	if err := errors.Join(flagError("--ingest.redact, --ingest.redact-keys", secretsErr), flagError("--web.config.file", fileErr), flagError("--celery.broker", brokersErr)); err != nil {
 		return &tsdb.OptionsError{Err: err}
 	}
@@ -55,7 +55,7 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	memory := newMemory(logger, c.Storage.HeadMaxBytes, db.FilterBytes)
 
 	// ---- brokers
-	consumers, err := newConsumers(c.Brokers, db, secrets, logger)
+	consumers, err := newConsumers(c.Brokers, c.Storage.MaxFuture, db, secrets, logger)
 	if err != nil {
 		return errors.Join(&tsdb.OptionsError{Err: fmt.Errorf("--celery.broker: %w", err)}, db.Close())
 	}

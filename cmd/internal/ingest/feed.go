@@ -88,6 +88,7 @@ func (f *Feed) Received(messages int, bytes int64) {
 // Add takes what became of one message.
 func (f *Feed) Add(items []celery.Item, err error) {
 	now := f.Now()
+	latest := now.Add(f.MaxFuture).UnixMicro()
 	f.mu.Lock()
 	if err != nil {
 		f.st.Undecoded++
@@ -101,7 +102,7 @@ func (f *Feed) Add(items []celery.Item, err error) {
 			refused = it.Err
 			continue
 		case it.Kind == celery.Task:
-			f.st.LastEventAt = max(f.st.LastEventAt, it.Event.At)
+			f.event(it.Event.At, latest)
 			if it.Event.State == task.StateStarted {
 				f.tracker.startedAt(&it.Event, it.PID)
 			}
@@ -109,8 +110,8 @@ func (f *Feed) Add(items []celery.Item, err error) {
 			f.bytes += size(&it.Event)
 			continue
 		case it.Kind == celery.WorkerEvent:
-			f.st.LastEventAt = max(f.st.LastEventAt, it.Worker.At)
-			f.tracker.heard(it.Worker, it.PID, now)
+			f.event(it.Worker.At, latest)
+			f.tracker.heard(it.Worker, it.PID, now, latest)
 		}
 		f.st.Ignored++
 	}
@@ -120,6 +121,13 @@ func (f *Feed) Add(items []celery.Item, err error) {
 	}
 	if refused != nil {
 		f.warn("refused", "event refused", refused)
+	}
+}
+
+// event notes the time of an event, unless its clock is wrong. The caller holds mu.
+func (f *Feed) event(at, latest int64) {
+	if at <= latest {
+		f.st.LastEventAt = max(f.st.LastEventAt, at)
 	}
 }
 

@@ -54,6 +54,10 @@ type Options struct {
 	// did not keep since then is a gap. Zero if nobody did.
 	LastSeen time.Time
 
+	// MaxFuture is how far a timestamp may be ahead of the clock to say anything of
+	// when events came or how late workers are [1h].
+	MaxFuture time.Duration
+
 	BatchEvents int           // most events in one Append [2000]
 	BatchBytes  int64         // about the size of one Append, in memory [8 MiB]
 	QueueBytes  int64         // received and not yet decoded, or, AMQP, not yet acknowledged [32 MiB]
@@ -75,6 +79,7 @@ func (o *Options) validate() error {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	orDefault(&o.MaxFuture, time.Hour)
 	orDefault(&o.BatchEvents, 2000)
 	orDefault(&o.BatchBytes, 8<<20)
 	orDefault(&o.QueueBytes, 32<<20)
@@ -83,7 +88,7 @@ func (o *Options) validate() error {
 	orDefault(&o.MaxBackoff, 30*time.Second)
 	orDefault(&o.PingEvery, 10*time.Second)
 	orDefault(&o.DrainFor, 5*time.Second)
-	if o.BatchEvents < 0 || o.BatchBytes < 0 || o.QueueBytes < 0 || o.Prefetch < 0 || o.Prefetch > 65535 || o.MinBackoff < 0 || o.MaxBackoff < o.MinBackoff || o.PingEvery < 0 || o.DrainFor < 0 {
+	if o.MaxFuture < 0 || o.BatchEvents < 0 || o.BatchBytes < 0 || o.QueueBytes < 0 || o.Prefetch < 0 || o.Prefetch > 65535 || o.MinBackoff < 0 || o.MaxBackoff < o.MinBackoff || o.PingEvery < 0 || o.DrainFor < 0 {
 		return errors.New("ingest: sizes and durations must be positive, prefetch at most 65535, and the longest pause no less than the first")
 	}
 	return nil

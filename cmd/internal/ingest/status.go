@@ -30,16 +30,20 @@ type Status struct {
 
 // Group is the workers of one group (task.WorkerGroup).
 type Group struct {
-	Name        string
-	Workers     int   // that sent a sign of life lately and have not left
-	LastEventAt int64 // newest timestamp, microseconds
-	Processed   int64 // tasks that its workers say they started, where that could be measured
-	Lost        int64 // of these, whose task-started did not arrive, as far as that is certain
+	Name              string
+	Workers           int   // that sent a sign of life lately and have not left
+	LastEventAt       int64 // newest timestamp, microseconds
+	Processed         int64 // tasks that its workers say they started, where that could be measured
+	Lost              int64 // of these, whose task-started did not arrive, as far as that is certain
+	RecentlyProcessed int64 // of Processed, in the last one to two hours
+	RecentlyLost      int64 // the same of Lost
 }
 
-// Losing reports whether so much is lost that somebody should look: at least
+// Losing reports whether so much was lost lately that somebody should look: at least
 // ten events and one in a hundred. Tasks with send_events=False count as lost.
-func (g *Group) Losing() bool { return g.Lost >= 10 && g.Lost*100 >= g.Processed }
+func (g *Group) Losing() bool {
+	return g.RecentlyLost >= 10 && g.RecentlyLost*100 >= g.RecentlyProcessed
+}
 
 // Reasons says what is wrong, in words for /healthz.
 func (s *Status) Reasons() []string {
@@ -56,7 +60,7 @@ func (s *Status) Reasons() []string {
 	}
 	for i := range s.Groups {
 		if g := &s.Groups[i]; g.Losing() {
-			reasons = append(reasons, fmt.Sprintf("worker group %s lost %d of %d task-started events before they were sent", g.Name, g.Lost, g.Processed))
+			reasons = append(reasons, fmt.Sprintf("worker group %s lost %d of %d task-started events before they were sent, in the last two hours", g.Name, g.RecentlyLost, g.RecentlyProcessed))
 		}
 	}
 	return reasons

@@ -12,6 +12,9 @@ import (
 const (
 	maxWorkers    = 10_000
 	forgetWorkers = 10 * time.Minute // without a sign of life
+	forgetGroups  = 24 * time.Hour   // the same
+	recently      = time.Hour        // losses are recent for one to two of these
+	setBack       = int64(30e6)      // microseconds by which no heartbeat is late
 )
 
 // worker identifies a worker process: its counter begins anew with each.
@@ -45,27 +48,58 @@ type tally struct {
 // tracker follows workers. It has no lock of its own.
 type tracker struct {
 	workers map[worker]*tally
-	groups  map[string]*Group
+	groups  map[string]*group
+}
+
+// group is a Group, and what is recent of it.
+type group struct {
+	Group
+	heard     time.Time
+	since     time.Time // of cur
+	cur, last measured  // in this period and in the one before it
+}
+
+type measured struct{ processed, lost int64 }
+
+// count adds what was measured.
+func (g *group) count(processed, lost int64) {
+	g.Processed, g.Lost = g.Processed+processed, g.Lost+lost
+	g.cur.processed, g.cur.lost = g.cur.processed+processed, g.cur.lost+lost
+}
+
+// age begins another period when it is time.
+func (g *group) age(now time.Time) {
+	switch passed := now.Sub(g.since); {
+	case passed >= 2*recently:
+		g.last, g.cur, g.since = measured{}, measured{}, now
+	case passed >= recently:
+		g.last, g.cur, g.since = g.cur, measured{}, now
+	}
 }
 
 func newTracker() *tracker {
-	return &tracker{workers: make(map[worker]*tally), groups: make(map[string]*Group)}
+	return &tracker{workers: make(map[worker]*tally), groups: make(map[string]*group)}
 }
 
-func (t *tracker) group(name string) *Group {
+func (t *tracker) group(name string) *group {
 	g := t.groups[name]
 	if g == nil {
-		g = &Group{Name: name}
+		g = &group{Group: Group{Name: name}}
 		t.groups[name] = g
 	}
 	return g
 }
 
-// heard is called with every worker event.
-func (t *tracker) heard(w *celery.Worker, pid int64, now time.Time) {
+// heard is called with every worker event. What is said for a time after latest
+// comes from a wrong clock, and is only a sign of life.
+func (t *tracker) heard(w *celery.Worker, pid int64, now time.Time, latest int64) {
 	name := task.WorkerGroup(w.Hostname)
 	g := t.group(name)
-	g.LastEventAt = max(g.LastEventAt, w.At)
+	g.heard = now
+	g.age(now)
+	if w.At <= latest {
+		g.LastEventAt = max(g.LastEventAt, w.At)
+	}
 	id := worker{w.Hostname, pid}
 	y := t.workers[id]
 	if y == nil {
@@ -79,16 +113,16 @@ func (t *tracker) heard(w *celery.Worker, pid int64, now time.Time) {
 		t.workers[id] = y
 	}
 	y.seen, y.left = now, w.Type == "worker-offline"
-	if w.At == 0 || w.Processed < 0 {
+	if w.At == 0 || w.At > latest || w.Processed < 0 {
 		return // the answer to an inspection says nothing of processed
 	}
 	y.beat(g, beat{w.At, w.Processed})
 }
 
 // beat judges the heartbeat before this one.
-func (y *tally) beat(g *Group, b beat) {
+func (y *tally) beat(g *group, b beat) {
 	switch {
-	case y.base.at == 0 || b.processed < y.pending.processed:
+	case y.base.at == 0 || b.processed < y.pending.processed || b.at < y.pending.at-setBack: // which is a clock that was
 		y.rebase()
 		y.base, y.judged, y.pending = b, b, b
 		return
@@ -107,12 +141,9 @@ func (y *tally) beat(g *Group, b beat) {
 	y.later = rest
 	y.judged, y.pending = y.pending, b
 	growth := y.judged.processed - y.base.processed
-	g.Processed += growth - y.counted
-	y.counted = growth
-	if lost := growth - y.started; lost > y.lost {
-		g.Lost += lost - y.lost
-		y.lost = lost
-	}
+	lost := max(growth-y.started, y.lost)
+	g.count(growth-y.counted, lost-y.lost)
+	y.counted, y.lost = growth, lost
 }
 
 // rebase forgets what was measured: the next heartbeat is a new beginning.
@@ -148,6 +179,11 @@ func (t *tracker) forget(now time.Time) {
 			delete(t.workers, id)
 		}
 	}
+	for name, g := range t.groups {
+		if now.Sub(g.heard) > forgetGroups {
+			delete(t.groups, name)
+		}
+	}
 }
 
 // snapshot lists the groups that have been heard of.
@@ -161,8 +197,10 @@ func (t *tracker) snapshot(now time.Time) []Group {
 	}
 	all := make([]Group, 0, len(t.groups))
 	for name, g := range t.groups {
-		shown := *g
+		g.age(now)
+		shown := g.Group
 		shown.Workers = present[name]
+		shown.RecentlyProcessed, shown.RecentlyLost = g.cur.processed+g.last.processed, g.cur.lost+g.last.lost
 		all = append(all, shown)
 	}
 	slices.SortFunc(all, func(a, b Group) int { return strings.Compare(a.Name, b.Name) })

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 
 // beatAt is a heartbeat of w@pod-1 at a second.
 func (t *tracker) beatAt(second, processed int64) {
-	t.heard(&celery.Worker{Type: "worker-heartbeat", Hostname: "w@pod", At: second * 1e6, Processed: processed}, 7, time.Unix(second, 0))
+	t.heard(&celery.Worker{Type: "worker-heartbeat", Hostname: "w@pod", At: second * 1e6, Processed: processed}, 7, time.Unix(second, 0), (second+3600)*1e6)
 }
 
 func (t *tracker) starts(second int64, n int) {
@@ -47,8 +48,8 @@ func TestWorkersLosses(t *testing.T) {
 		t.Fatalf("%+v", g)
 	}
 	// An answer to an inspection says nothing; a farewell takes it off the list.
-	tr.heard(&celery.Worker{Type: "worker-heartbeat", Hostname: "w@pod", At: 15e6, Processed: -1}, 7, time.Unix(15, 0))
-	tr.heard(&celery.Worker{Type: "worker-offline", Hostname: "w@pod", At: 16e6, Processed: 1130}, 7, time.Unix(16, 0))
+	tr.heard(&celery.Worker{Type: "worker-heartbeat", Hostname: "w@pod", At: 15e6, Processed: -1}, 7, time.Unix(15, 0), 1e12)
+	tr.heard(&celery.Worker{Type: "worker-offline", Hostname: "w@pod", At: 16e6, Processed: 1130}, 7, time.Unix(16, 0), 1e12)
 	if g := group(); g.Lost != 40 || g.Workers != 0 {
 		t.Fatalf("%+v", g)
 	}
@@ -85,5 +86,59 @@ func TestWorkersAreNotBlamedForGaps(t *testing.T) {
 	}
 	if g := tr.snapshot(time.Unix(6800, 0))[0]; g.Workers != 0 || len(tr.workers) != 0 {
 		t.Fatalf("%+v %v", g, tr.workers)
+	}
+}
+
+// TestGroupsAgeAndAreForgotten: losses are told for some hours, a group for a day.
+func TestGroupsAgeAndAreForgotten(t *testing.T) {
+	tr := newTracker()
+	tr.beatAt(2, 0)
+	tr.beatAt(4, 100)
+	tr.beatAt(6, 100)
+	at := func(second int64) Group { return tr.snapshot(time.Unix(second, 0))[0] }
+	if g := at(3000); g.Lost != 100 || !g.Losing() {
+		t.Fatalf("%+v", g)
+	}
+	if g := at(4000); !g.Losing() {
+		t.Fatalf("%+v", g)
+	}
+	if g := at(8000); g.Lost != 100 || g.Losing() {
+		t.Fatalf("%+v", g)
+	}
+	if all := tr.snapshot(time.Unix(25*3600, 0)); len(all) != 0 {
+		t.Fatalf("%+v", all)
+	}
+}
+
+// TestWrongClocksOfWorkers: heartbeats of the future say nothing, and a clock
+// that is set back is measured again.
+func TestWrongClocksOfWorkers(t *testing.T) {
+	tr := newTracker()
+	w := func(at, processed int64) *celery.Worker {
+		return &celery.Worker{Type: "worker-heartbeat", Hostname: "w@pod", At: at * 1e6, Processed: processed}
+	}
+	now := time.Unix(1000, 0)
+	for _, wrong := range []int64{1_000_000, 2000} { // beyond what is believed, and not
+		tr.heard(w(wrong, 0), 7, now, 4600e6)
+		tr.heard(w(1000, 0), 7, now, 4600e6)
+		tr.heard(w(1002, 50), 7, now, 4600e6)
+		tr.heard(w(1004, 50), 7, now, 4600e6)
+		g := tr.snapshot(now)[0]
+		if g.Lost != 50 || g.LastEventAt > 2000e6 {
+			t.Fatalf("%d: %+v", wrong, g)
+		}
+		tr = newTracker()
+	}
+}
+
+// TestEventsOfTheFuture do not hide that none come any more.
+func TestEventsOfTheFuture(t *testing.T) {
+	f, _, _, _ := newTestFeed(t, sinkFunc(nil)) // it is second 1000
+	for _, at := range []int64{900, 1000 + 3600, 1000 + 3601, 4_000_000_000} {
+		items, err := new(celery.Decoder).Events(fmt.Appendf(nil, `[{"type":"task-started","uuid":"a","timestamp":%d},{"type":"worker-heartbeat","hostname":"w@pod","timestamp":%d,"processed":1}]`, at, at))
+		f.Add(items, err)
+	}
+	if st := f.Status(); st.LastEventAt != 4600e6 || st.Groups[0].LastEventAt != 4600e6 {
+		t.Errorf("%+v", st)
 	}
 }
