@@ -64,6 +64,7 @@ func Open(o Options) (c *Compactor, err error) {
 		return c, err
 	}
 	c.guard.seen = lastSeen(o.LastSeen, slices.Collect(maps.Keys(c.days)))
+	c.guard.paused = notedPause(c.dirs.lock, o.Now().Round(0))
 	c.publishAll()
 	return c, nil
 }

@@ -96,8 +96,8 @@ func (c *Compactor) planAge(p *RetentionPlan, now time.Time, offered []offer, fr
 	c.mu.Lock()
 	seen := lastSeen(locked, slices.Collect(maps.Keys(c.days)))
 	c.mu.Unlock()
-	guard := clockGuard{seen: seen}
-	if jumped, _ := guard.look(now); jumped {
+	guard := clockGuard{seen: seen, paused: notedPause(c.dirs.lock, now)}
+	if _, paused := guard.look(now); paused {
 		p.PausedSince = seen
 		return offered
 	}

@@ -61,6 +61,7 @@ func (c *Compactor) Steady() bool {
 			last = stamp(seen)
 		}
 		level.Warn(c.logger).Log("msg", "the clock has jumped by more than an hour since it was last seen, or nobody has looked at it for as long: deletion by age and giving up are paused", "last_seen", last, "until", stamp(until))
+		c.opts.Observer.Tried("clock", notePause(c.dirs.lock, until))
 	}
 	return !paused
 }
