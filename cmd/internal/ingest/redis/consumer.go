@@ -69,6 +69,7 @@ var errSilent = errors.New("no answer to PING")
 func (c *Consumer) session(ctx context.Context, pause *ingest.Backoff) error {
 	options := *c.config.client
 	options.DialTimeout = c.feed.PingEvery
+	patient(&options)
 	client := goredis.NewClient(&options)
 	defer client.Close()
 	sub := client.PSubscribe(ctx, c.config.pattern)
@@ -90,7 +91,7 @@ func (c *Consumer) session(ctx context.Context, pause *ingest.Backoff) error {
 			asked = true
 			continue
 		case err != nil:
-			return fmt.Errorf("listen to %s: %w", c.config.pattern, err)
+			return fmt.Errorf("listen to %s: %w", c.config.pattern, wordless(err))
 		}
 		asked = false
 		switch m := m.(type) {
