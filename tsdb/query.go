@@ -107,7 +107,8 @@ func (db *DB) steadily(ctx context.Context, ask func() error) (steady bool, err 
 			defer release()
 			return ask()
 		}()
-		if steady := db.catalog.Moves() == moves; err != nil || steady || try == moveTries {
+		// What has been found by the time that the time is over is the answer.
+		if steady := db.catalog.Moves() == moves; err != nil || steady || try == moveTries || ctx.Err() != nil {
 			return steady, err
 		}
 	}
