@@ -19,8 +19,9 @@ const cutRows = 1 << 16
 
 // CutResult says what a cut wrote.
 type CutResult struct {
-	Rows int64
-	Days []task.Day // ascending
+	Rows    int64
+	Days    []task.Day // ascending
+	Waiting int64      // rows that were left, as a day that has or had one of them is being sealed
 }
 
 // Cut writes what is ready into its days. all takes the unsettled too. logged
@@ -47,6 +48,7 @@ func (c *Compactor) Cut(ctx context.Context, h Head, all, logged bool) (CutResul
 		// cut: under steady ingest there is always more, and act is held.
 		if err != nil || n == 0 || len(rows) < cutRows {
 			slices.Sort(res.Days)
+			res.Waiting = c.waiting.Load()
 			return res, errors.Join(gaps, err)
 		}
 	}

@@ -36,6 +36,7 @@ type DB struct {
 	legacy   legacies
 	sums     sumCache
 	large    chan struct{} // holds one for the sum that is large: see DB.sum
+	sealing  chan struct{} // holds one while days are sealed
 	// appendGate is passed while ids become known to the head.
 	appendGate gate
 	courtesy   *Courtesy
@@ -97,7 +98,7 @@ func Open(o Options) (db *DB, err error) {
 			o.WALMaxBytes = min(o.WALMaxBytes, o.RetentionSize/8)
 		}
 	}
-	db = &DB{courtesy: NewCourtesy(o.cores()), opts: o, logger: log.With(o.Logger, "component", "tsdb"), pressure: make(chan struct{}, 1), large: make(chan struct{}, 1)}
+	db = &DB{courtesy: NewCourtesy(o.cores()), opts: o, logger: log.With(o.Logger, "component", "tsdb"), pressure: make(chan struct{}, 1), large: make(chan struct{}, 1), sealing: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.release())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -239,6 +240,12 @@ func (db *DB) sealLoop(ctx context.Context) {
 func (db *DB) sealRound(ctx context.Context) {
 	db.tried(opLive, db.compact.Prepare())
 	db.saveShared() // a day that it does not name costs the rollups
+	select {
+	case db.sealing <- struct{}{}:
+		defer func() { <-db.sealing }()
+	case <-ctx.Done():
+		return
+	}
 	// While all that fails only waits, it is as it was.
 	if tried, err := db.compact.Seal(ctx, false); tried {
 		db.tried(opSeal, err)
@@ -295,7 +302,8 @@ func every(ctx context.Context, interval time.Duration, fn func()) {
 }
 
 // Cut cuts everything finished or given up now, settled or not; seal also
-// seals the past days. It returns when all of it is durable.
+// seals the past days. It returns when all of it is durable: rows of a day that is
+// being sealed are cut when that is over.
 func (db *DB) Cut(ctx context.Context, seal bool) (CutResult, error) {
 	if db.readOnly {
 		return CutResult{}, ErrReadOnly
@@ -309,14 +317,32 @@ func (db *DB) Cut(ctx context.Context, seal bool) (CutResult, error) {
 		return CutResult{}, err
 	}
 	res, err := db.compact.Cut(ctx, db.cuttable(), true, true)
+	if err == nil && (seal || res.Waiting > 0) {
+		var more compact.CutResult
+		more, err = db.cutUnsealed(ctx, seal)
+		res.Rows += more.Rows
+		res.Days = slices.Compact(slices.Sorted(slices.Values(append(res.Days, more.Days...))))
+	}
 	out := CutResult{Rows: res.Rows}
 	for _, d := range res.Days {
 		out.Days = append(out.Days, d.String())
 	}
+	return out, err
+}
+
+// cutUnsealed is Cut while no day is being sealed.
+func (db *DB) cutUnsealed(ctx context.Context, seal bool) (res compact.CutResult, err error) {
+	select {
+	case db.sealing <- struct{}{}:
+		defer func() { <-db.sealing }()
+	case <-ctx.Done():
+		return res, ctx.Err()
+	}
+	res, err = db.compact.Cut(ctx, db.cuttable(), true, true)
 	if err == nil && seal {
 		_, err = db.compact.Seal(ctx, true)
 	}
-	return out, err
+	return res, err
 }
 
 // Close cuts what is finished and lets go of the directory. Run must have
