@@ -22,6 +22,11 @@ func IsLive(path string) bool {
 	if _, _, ok := ParseLiveName(filepath.Base(path)); !ok {
 		return false
 	}
+	// In live/ it is not opened beside SQLite: closing it would end the locks that this
+	// process has on it.
+	if abs, err := filepath.Abs(path); err == nil && filepath.Base(filepath.Dir(abs)) == "live" {
+		return true
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return false // whoever opens it says why

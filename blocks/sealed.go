@@ -224,6 +224,13 @@ func (s *Sealed) Bytes() int64 { return s.bytes }
 // The caller must not change it.
 func (s *Sealed) Absorbed() map[string]uint64 { return s.file.absorbed }
 
+// Replaces reports whether an older generation is here, by its name: live files may
+// have had the same.
+func (s *Sealed) Replaces(generation string) bool {
+	last, named := s.file.absorbed[generation]
+	return named && last == 0
+}
+
 // Moved are the ids put here whose rows in another day are superseded. The
 // caller must not change it.
 func (s *Sealed) Moved() []Moved { return s.file.moved }

@@ -53,21 +53,22 @@ type doomed struct {
 	failed    time.Time // when deleting it failed first; zero if it has not
 }
 
+// isLeaving notes files that are about to be retired. The caller holds mu.
+func (c *Compactor) isLeaving(x *doomed) {
+	for _, p := range x.paths() {
+		c.leaving[p] = true
+	}
+}
+
 // retire deletes files that a sealed file has replaced. It does not make the
 // sealer wait for their readers.
 func (c *Compactor) retire(ctx context.Context, x doomed) {
 	c.retiring.Add(1)
-	paths := x.paths()
-	c.mu.Lock()
-	for _, p := range paths {
-		c.leaving[p] = true
-	}
-	c.mu.Unlock()
 	go func() {
 		defer c.retiring.Done()
 		err := c.remove(context.WithoutCancel(ctx), x)
 		c.mu.Lock()
-		for _, p := range paths {
+		for _, p := range x.paths() {
 			delete(c.leaving, p)
 		}
 		c.mu.Unlock()

@@ -173,7 +173,7 @@ func (c *Compactor) openSealed() error {
 			if err := old.Close(); err != nil {
 				return err
 			}
-			if _, absorbed := gens[0].Absorbed()[old.Name()]; !absorbed {
+			if !gens[0].Replaces(old.Name()) {
 				c.leaveOut(old.Path(), takeIn("a newer generation, %s, is there and does not say that it replaces it", gens[0].Name()))
 				continue
 			}
@@ -201,10 +201,8 @@ func (c *Compactor) openSealed() error {
 func (c *Compactor) noteShut(files map[task.Day][]string) {
 	for d, names := range files {
 		for _, name := range names {
-			if x := c.days[d]; x != nil && x.sealed != nil {
-				if _, replaced := x.sealed.Absorbed()[name]; replaced {
-					continue
-				}
+			if x := c.days[d]; x != nil && x.sealed != nil && x.sealed.Replaces(name) {
+				continue
 			}
 			c.shut[d] = name
 		}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -108,11 +110,12 @@ func (c *Compactor) retainSize(ctx context.Context, h Head, failing map[string]b
 		return 0, "", nil
 	}
 	for ctx.Err() == nil {
+		leaving := c.pathsLeaving() // before it is measured: what goes in between is neither
 		s, err := measure(c.dirs.root)
 		if err != nil {
 			return n, "", errors.Join(append(errs, err)...)
 		}
-		excess := s.total - c.bytesLeaving(s) - c.opts.RetentionSize
+		excess := s.total - c.passing(s, leaving) - c.opts.RetentionSize
 		if excess <= 0 {
 			return n, "", errors.Join(errs...)
 		}
@@ -132,16 +135,25 @@ func (c *Compactor) retainSize(ctx context.Context, h Head, failing map[string]b
 	return n, "", errors.Join(append(errs, ctx.Err())...)
 }
 
-// bytesLeaving is what goes anyway when readers have left: no day is to go for
-// want of it, after each seal.
-func (c *Compactor) bytesLeaving(s space) (bytes int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// passing is what is there for a while only: what goes when its readers have left, and
+// what is being built in tmp/. No day is to go for it, at each seal.
+func (c *Compactor) passing(s space, leaving []string) (bytes int64) {
 	freeing := s.freeing()
-	for path := range c.leaving {
+	for _, path := range leaving {
 		bytes += freeing(path)
 	}
+	for path := range s.files {
+		if strings.HasPrefix(path, c.dirs.tmp+string(filepath.Separator)) {
+			bytes += freeing(path)
+		}
+	}
 	return bytes
+}
+
+func (c *Compactor) pathsLeaving() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.leaving))
 }
 
 // retainDisk deletes one victim after the other, but none before the file

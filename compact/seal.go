@@ -24,7 +24,8 @@ import (
 func (c *Compactor) Seal(ctx context.Context, force bool) (tried bool, err error) {
 	left := c.removeLeftovers()
 	tried = left != nil
-	for _, d := range planSeal(c.opts.Now(), c.states(), c.opts.SealDelay, force) {
+	due := planSeal(c.opts.Now(), c.states(), c.opts.SealDelay, force)
+	for _, d := range due {
 		if !force && c.waits(ctx, d) {
 			continue
 		}
@@ -36,7 +37,7 @@ func (c *Compactor) Seal(ctx context.Context, force bool) (tried bool, err error
 			c.noteSeal(d, err)
 		}
 	}
-	err = errors.Join(left, c.putOffs())
+	err = errors.Join(left, c.putOffs(due))
 	return tried || err == nil, err
 }
 
@@ -79,6 +80,8 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) (done bool, err err
 	sealPoint(old, "seal.summed", "reseal.summed")
 	c.act.Lock()
 	c.mu.Lock()
+	replaced := doomed{day: d, live: live, sealed: old}
+	c.isLeaving(&replaced)
 	x.sealed, x.live = sealed, nil
 	if sealed == nil {
 		delete(c.days, d)
@@ -92,7 +95,7 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) (done bool, err err
 		level.Info(c.logger).Log("msg", "sealed day", "day", d, "generation", gen, "rows", sealed.Rows(), "bytes", sealed.Bytes(), "took", time.Since(began))
 	}
 	c.balanceFilters()
-	c.retire(ctx, doomed{day: d, live: live, sealed: old})
+	c.retire(ctx, replaced)
 	return true, nil
 }
 

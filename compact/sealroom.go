@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"daybook/blocks"
@@ -93,13 +91,14 @@ func (c *Compactor) noteSeal(d task.Day, err error) {
 	}
 }
 
-// putOffs are the errors of the days that wait to be sealed, the oldest first.
-func (c *Compactor) putOffs() error {
+// putOffs are the errors of those days that are due, the oldest first: one that has
+// been cut into since may not be before the next midnight.
+func (c *Compactor) putOffs(due []task.Day) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs []error
-	for _, d := range slices.Sorted(maps.Keys(c.days)) {
-		if x := c.days[d]; x.putOff.err != nil {
+	for _, d := range due {
+		if x := c.days[d]; x != nil && x.putOff.err != nil {
 			errs = append(errs, fmt.Errorf("sealing %s: %w", d, x.putOff.err))
 		}
 	}

@@ -228,8 +228,7 @@ func (d *dest) replaces(name, other string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, replaced := s.Absorbed()[other]
-	return replaced, s.Close()
+	return s.Replaces(other), s.Close()
 }
 
 // sweep empties tmp.

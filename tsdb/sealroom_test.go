@@ -2,6 +2,8 @@ package tsdb
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,4 +173,47 @@ func TestSealBacksOff(t *testing.T) {
 	}
 	db.sealRound(ctx)
 	ails(t, db, true)
+}
+
+// A day that could not be sealed, and then is not due any more because of a late row,
+// is no failure that lasts until the next midnight.
+func TestSealThatIsNotDue(t *testing.T) {
+	t.Parallel()
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	db := start(t, o)
+	defer func() { db.Close() }()
+	ctx := context.Background()
+	yesterday := noon.Add(-24 * time.Hour)
+	store := func(prefix string, n int) {
+		t.Helper()
+		for i := range n {
+			mustAppend(t, db, finished(fmt.Sprint(prefix, i), yesterday))
+		}
+		if _, err := db.Cut(ctx, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store("a", 200)
+	c.add(time.Minute)
+	db.sealRound(ctx)
+	store("late", 1)
+	c.add(13 * time.Hour) // midnight is over
+	tmp := filepath.Join(o.Dir, "tmp")
+	if err := errors.Join(os.Rename(tmp, tmp+".away"), os.WriteFile(tmp, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(os.Remove(tmp), os.Rename(tmp+".away", tmp)); err != nil {
+			t.Error(err)
+		}
+	}()
+	db.sealRound(ctx)
+	ails(t, db, true, "sealing fails: sealing 2026-11-22: ")
+	store("later", 1)
+	c.add(time.Minute)
+	db.sealRound(ctx)
+	if h := db.Health(); strings.Contains(fmt.Sprint(h.Reasons), "sealing") {
+		t.Error(h.Reasons)
+	}
 }

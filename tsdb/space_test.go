@@ -353,12 +353,20 @@ func TestRetentionBySizeBesideReaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		held = blocksOf(t, dir)
+		// Something that is being built.
+		built := filepath.Join(dir, "tmp", "seal")
+		if err := os.WriteFile(built, make([]byte, 16<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		gone, err := db.compact.RetainSpace(ctx, db.cuttable())
 		if err != nil {
 			t.Fatal(err)
 		}
 		reader.Release()
 		db.compact.Settle()
+		if err := os.Remove(built); err != nil {
+			t.Fatal(err)
+		}
 		return held, blocksOf(t, dir), gone
 	}
 	first, second := o.Dir, filepath.Join(t.TempDir(), "second")
