@@ -50,11 +50,13 @@ func (f *Feed) CaughtUp(at time.Time) {
 }
 
 // Leave is called when a consumer stops whose queue goes with it: what has not
-// been stored by now is lost.
-func (f *Feed) Leave() {
+// been stored by now is lost. since is when it began to stop, zero if it was cut
+// off: what came later belongs to the gap that the next start tells.
+func (f *Feed) Leave(since time.Time) {
 	now := f.Now()
 	f.mu.Lock()
-	if f.lost.from.IsZero() && f.st.Connects > 0 {
+	late := since.IsZero() || f.caughtUp.Before(since)
+	if late && f.lost.from.IsZero() && f.st.Connects > 0 {
 		f.lost = span{from: f.edge(), told: now}
 	}
 	f.mu.Unlock()

@@ -115,6 +115,8 @@ func TestRabbit(t *testing.T) {
 	t.Run("the exchange of workers is not touched", func(t *testing.T) { testExchange(t, s) })
 	t.Run("stopped while the broker is silent", func(t *testing.T) { testSilent(t, s) })
 	t.Run("stopped while it is late", func(t *testing.T) { testStoppedLate(t, s) })
+	t.Run("stopped while nothing waits", func(t *testing.T) { testStoppedIdle(t, s) })
+	t.Run("one channel", func(t *testing.T) { testOneChannel(t, s) })
 	t.Run("a temporary queue that is full by bytes", func(t *testing.T) { testFullByBytes(t, s) })
 	t.Run("large messages", func(t *testing.T) { testHeld(t, s) })
 	t.Run("bad messages", func(t *testing.T) { testBad(t, s) })

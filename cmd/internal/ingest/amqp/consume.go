@@ -67,9 +67,14 @@ func (c *Consumer) batch(ctx context.Context, s *session, d amqp091.Delivery) er
 // drain stops the deliveries and stores those that are here, so that they need
 // not come again, or are not lost with a temporary queue.
 func (c *Consumer) drain(ctx context.Context, s *session) {
+	c.left = c.feed.Now()
 	// Beside the storing: the answer comes behind all that is under way, and
 	// while too much is held nothing is read.
-	s.others.Go(func() { _ = s.ch.Cancel(consumerTag, false) }) // the deliveries end either way
+	s.others.Go(func() {
+		s.asking.Lock()
+		defer s.asking.Unlock()
+		_ = s.ch.Cancel(consumerTag, false) // the deliveries end either way
+	})
 	for {
 		select {
 		case <-ctx.Done():

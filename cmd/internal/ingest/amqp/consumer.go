@@ -20,7 +20,8 @@ type Consumer struct {
 	config  *config
 	feed    *ingest.Feed
 	decoder celery.Decoder
-	bounds  bounds // of a temporary queue
+	bounds  bounds    // of a temporary queue
+	left    time.Time // when the last session began to end because it was told to
 }
 
 // New checks the URL and the options. It starts nothing.
@@ -59,7 +60,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		pause.Wait(ctx)
 	}
 	if c.config.queue == "" {
-		c.feed.Leave()
+		c.feed.Leave(c.left)
 	}
 	c.feed.End(ingest.CauseBrokerOverflow)
 	return nil
@@ -118,6 +119,7 @@ var errCancelled = errors.New("the broker cancelled the consumer: the queue was 
 // session is one connection at work.
 type session struct {
 	ch         *amqp091.Channel
+	asking     sync.Mutex // on ch, which mixes up the answers to two at once
 	queue      string
 	created    bool // the queue was not there
 	bounds     bounds

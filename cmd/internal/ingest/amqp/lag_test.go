@@ -69,6 +69,50 @@ func testStoppedLate(t *testing.T, s *brokers.Server) {
 	}
 }
 
+// testStoppedIdle: when a stop finds nothing left, only the time without a listener
+// is a gap, and is one.
+func testStoppedIdle(t *testing.T, s *brokers.Server) {
+	for _, option := range []string{"", "?channel_max=1"} {
+		b := run(t, s.AMQP()+option, nil)
+		b.Connects(t, 1)
+		publishNow(t, publisher(t, s), 0, 1, 1)
+		b.stores(t, 1)
+		b.Stop()
+		if gaps := b.Gaps(); len(gaps) != 0 {
+			t.Errorf("%q, at the stop: %+v", option, gaps)
+		}
+		seen := time.Now()
+		b = run(t, s.AMQP()+option, func(o *ingest.Options) { o.LastSeen = seen })
+		b.Connects(t, 1)
+		b.Stop()
+		for _, g := range b.Gaps() { // told again as it grows
+			if g.From != seen.UnixMicro() {
+				t.Errorf("%q, after the start: %+v", option, g)
+			}
+		}
+	}
+}
+
+// testOneChannel: the queue is also watched when the connection may have no second
+// channel.
+func testOneChannel(t *testing.T, s *brokers.Server) {
+	for _, queue := range []string{"", "&queue=narrow", "&queue=narrow"} { // made, and found
+		b := run(t, s.AMQP()+"?channel_max=1"+queue, func(o *ingest.Options) { o.PingEvery = time.Second })
+		b.Connects(t, 1)
+		ch := publisher(t, s)
+		for i := range 20 {
+			publishNow(t, ch, i, i+1, 1)
+			b.stores(t, i+1)
+		}
+		now := time.Now()
+		brokers.Until(t, 10*time.Second, "some looks are taken", func() bool { return time.Since(now) > 2200*time.Millisecond })
+		b.Stop()
+		if st := b.Status(); st.Connects != 1 || st.LastError != "" || len(b.Gaps()) != 0 {
+			t.Errorf("%q: %+v %+v", queue, st, b.Gaps())
+		}
+	}
+}
+
 // testCrashedLate: a gap begins where storing was, not where the broker died. It
 // ends the server.
 func testCrashedLate(t *testing.T, s *brokers.Server) {

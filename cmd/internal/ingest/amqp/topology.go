@@ -36,7 +36,9 @@ func (c *Consumer) topology(conn *amqp091.Connection, s *session) error {
 			return fmt.Errorf("declare queue %s: %w", s.queue, err)
 		}
 	} else {
-		q, err := ch.QueueDeclare("", false, true, true, false, amqp091.Table{
+		// Exclusive, so it goes with the connection; not auto-delete, so it is still
+		// there to be looked at when its consumer has been cancelled.
+		q, err := ch.QueueDeclare("", false, false, true, false, amqp091.Table{
 			"x-max-length": c.bounds.messages, "x-max-length-bytes": c.bounds.bytes, "x-overflow": "drop-head"})
 		if err != nil {
 			return fmt.Errorf("declare a temporary queue: %w", err)

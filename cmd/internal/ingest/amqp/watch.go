@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,10 +10,14 @@ import (
 	"daybook/cmd/internal/ingest"
 )
 
-// watch looks at the queue until the session ends, on a channel of its own and
-// also while storing does not get on: then the queue fills.
+// watch looks at the queue until the session ends, also while storing does not
+// get on: then the queue fills. It has a channel of its own if the connection may
+// have two.
 func (c *Consumer) watch(conn *amqp091.Connection, s *session) error {
 	ch, err := conn.Channel()
+	if errors.Is(err, amqp091.ErrChannelMax) {
+		ch, err = s.ch, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -42,9 +47,13 @@ func (c *Consumer) watch(conn *amqp091.Connection, s *session) error {
 // look asks for the state of the queue: that is a sign of life, and shows a
 // queue that is full, or empty.
 func (c *Consumer) look(s *session, ch *amqp091.Channel) error {
+	if ch == s.ch {
+		s.asking.Lock()
+		defer s.asking.Unlock()
+	}
 	asked := c.feed.Now()
 	durable := c.config.queue != ""
-	q, err := ch.QueueDeclarePassive(s.queue, durable, !durable, !durable, false, nil)
+	q, err := ch.QueueDeclarePassive(s.queue, durable, false, !durable, false, nil)
 	if err != nil {
 		return fmt.Errorf("look at queue %s: %w", s.queue, err)
 	}
