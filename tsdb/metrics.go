@@ -43,7 +43,7 @@ const (
 
 // causes are the causes of gaps that there are from the start, so that a rule finds
 // the first of each. Those of brokers are named in package ingest.
-var causes = []string{"daemon down", "broker lost", "overflow", "broker queue full", "dropped",
+var causes = []string{"daemon down", "broker lost", "overflow", "broker queue full", "not stored at the end", "dropped",
 	lossTooOld.cause, lossTooFar.cause, lossHeadFull.cause, lossDiskFull.cause, lossNotLog.cause, lossNoAnswer.cause}
 
 func newMetrics(reg prometheus.Registerer) *metrics {

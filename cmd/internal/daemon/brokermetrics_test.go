@@ -59,7 +59,7 @@ func TestGapCauses(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := readDoc(t, "api.md")
-	for _, cause := range []string{ingest.CauseBrokerLost, ingest.CauseOverflow, ingest.CauseBrokerOverflow} {
+	for _, cause := range []string{ingest.CauseBrokerLost, ingest.CauseOverflow, ingest.CauseUnstored, ingest.CauseBrokerOverflow} {
 		if !strings.Contains(string(text), fmt.Sprintf("\ndaybook_gaps{cause=%q} 0\n", cause)) {
 			t.Errorf("%q is not shown", cause)
 		}
