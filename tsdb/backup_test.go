@@ -321,8 +321,11 @@ func TestBackup(t *testing.T) {
 	// Retention deletes a day: it stays in the backup until it is pruned.
 	o.RetentionTime = 3 * 24 * time.Hour
 	db = start(t, o)
-	if n, err := db.compact.Retain(ctx, db.cuttable()); n != 1 || err != nil {
-		t.Fatal(n, err)
+	for i, n := range []int{0, 0, 1} { // a start before has seen the clock jump: there is an hour's pause
+		if got, err := db.compact.Retain(ctx, db.cuttable()); got != n || err != nil {
+			t.Fatal(i, got, err)
+		}
+		c.add(31 * time.Minute)
 	}
 	want = contents(t, db)
 	if res := backup(0, 0, 3); !slices.Equal(res.Kept, []string{"2026-11-20"}) || len(opened(t, bo.Dest, o)) <= len(want) {
