@@ -87,8 +87,8 @@ func TestWrongValues(t *testing.T) {
 		"query --limit=-1":               `"-1" is not a whole number from 0`,
 		"dump --limit=x 2026-11-23":      `"x" is not a whole number from 0`,
 		"query --limit=1e9999":           `"1e9999" is not a whole`,
-		"serve --query.max-concurrent=x": `"x" is not a number`,
-		"bench --seed=-1":                `"-1" is not a number`,
+		"serve --query.max-concurrent=x": `--query.max-concurrent: "x" is not a number`,
+		"bench --seed=-1":                `--seed: "-1" is not a number`,
 		"query --details=perhaps":        "unexpected perhaps",
 		"dump " + file:                   "neither a file of Daybook nor a database of Phlower's: it is not a SQLite database",
 	} {

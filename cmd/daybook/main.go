@@ -54,11 +54,33 @@ func run(args []string) int {
 	if err != nil {
 		var number *strconv.NumError
 		if errors.As(err, &number) {
-			err = fmt.Errorf("%q is not a number that is possible here", params.Clip(number.Num))
+			err = fmt.Errorf("%s%q is not a number that is possible here", whose(app, args, number.Num), params.Clip(number.Num))
 		}
 		return report(&tsdb.OptionsError{Err: fmt.Errorf("%w, try --help", err)})
 	}
 	return report(commands[name].run())
+}
+
+// whose names the flag, or the variable, that has a wrong value: what kingpin returns
+// does not.
+func whose(app *kingpin.Application, args []string, wrong string) string {
+	parsed, err := app.ParseContext(switches(app.Model(), args))
+	if err != nil {
+		return ""
+	}
+	for _, element := range parsed.Elements {
+		if flag, ok := element.Clause.(*kingpin.FlagClause); ok && element.Value != nil && *element.Value == wrong && flag.Model().Value.Set(wrong) != nil {
+			return "--" + flag.Model().Name + ": "
+		}
+	}
+	if parsed.SelectedCommand != nil {
+		for _, flag := range parsed.SelectedCommand.Model().Flags {
+			if flag.Envar != "" && os.Getenv(flag.Envar) == wrong && flag.Value.Set(wrong) != nil {
+				return flag.Envar + ": "
+			}
+		}
+	}
+	return ""
 }
 
 // newApp declares the command line. Commands are listed in the order in which
