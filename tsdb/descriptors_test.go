@@ -73,9 +73,11 @@ func TestStartWithoutDescriptors(t *testing.T) {
 }
 
 // starve takes all file descriptors but some until the function is called that
-// it returns.
+// it returns. A test beside it would be short of them, too: in one that is
+// parallel it panics.
 func starve(t *testing.T, left int) (enough func()) {
 	t.Helper()
+	t.Setenv("DAYBOOK_TEST_STARVED", "yes") // refuses parallel tests
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
