@@ -10,14 +10,12 @@ import (
 )
 
 // Ids of a live file are found through runs: each cut writes one sorted run of
-// (hash, key) entries, packed idPageEntries to a BLOB, and idFanout runs of one
-// level are merged into one of the next. The first hash of every page is in
-// memory. An index on a random task_id would rewrite a page per row instead
-// (docs/adr/0004-block-format.md).
+// (hash, key) entries, packed idPageEntries to a BLOB, and runs are merged
+// (idmerge.go). The first hash of every page is in memory. An index on a random
+// task_id would rewrite a page per row instead (docs/adr/0004-block-format.md).
 const (
 	entryBytes    = 16
 	idPageEntries = 252 // 4032 bytes: two such BLOBs fit a page of 8 KiB
-	idFanout      = 16
 )
 
 // entry says that a row of that hash (of) may be at that key. Entries are never
@@ -40,14 +38,19 @@ type idRun struct {
 	level  int
 	page   int64
 	fences []uint64 // first hash of each page
+	last   uint64   // the greatest hash
 }
+
+// has reports whether entries of a hash can be in the run.
+func (r *idRun) has(hash uint64) bool { return r.fences[0] <= hash && hash <= r.last }
 
 // idIndex is the state of all runs after some transaction. It is never changed
 // in place. top is the greatest page id: no transaction changes id_page
 // without raising it, so that it names the state.
 type idIndex struct {
-	top  int64
-	runs []*idRun // oldest first
+	top    int64
+	runs   []*idRun // in the order of their pages, the newest last
+	merges idMerges
 }
 
 // find calls fn with the keys of entries of a hash, newest run first, until it
@@ -55,6 +58,9 @@ type idIndex struct {
 func (x *idIndex) find(page func(id int64) ([]byte, error), hash uint64, fn func(key int64) (bool, error)) error {
 	for i := len(x.runs) - 1; i >= 0; i-- {
 		r := x.runs[i]
+		if !r.has(hash) {
+			continue
+		}
 		p, _ := slices.BinarySearch(r.fences, hash)
 		for p = max(p-1, 0); p < len(r.fences) && r.fences[p] <= hash; p++ {
 			data, err := page(r.page + int64(p))
@@ -113,13 +119,13 @@ func validIDPage(data []byte) bool {
 
 // loadIDs reads the runs of a file and calls fn with every hash.
 func loadIDs(ctx context.Context, c *conn, fn func(hash uint64)) (*idIndex, error) {
-	x := &idIndex{}
+	x := &idIndex{merges: boundedIDMerges}
 	err := c.each(ctx, 4, func(vals []driver.Value) error {
 		id, ok1 := vals[0].(int64)
 		run, ok2 := vals[1].(int64)
 		level, ok3 := vals[2].(int64)
 		data, ok4 := vals[3].([]byte)
-		if !ok1 || !ok2 || !ok3 || !ok4 || !validIDPage(data) {
+		if !ok1 || !ok2 || !ok3 || !ok4 || !validIDPage(data) || level < 0 || level > maxIDLevel {
 			return errRow
 		}
 		var r *idRun
@@ -136,6 +142,7 @@ func loadIDs(ctx context.Context, c *conn, fn func(hash uint64)) (*idIndex, erro
 		for i := range len(data) / entryBytes {
 			fn(pageEntry(data, i).of)
 		}
+		r.last = pageEntry(data, len(data)/entryBytes-1).of
 		x.top = id
 		return nil
 	}, "SELECT id, run, level, data FROM id_page ORDER BY id")
@@ -182,106 +189,47 @@ func (w *idWriter) flush() error {
 	return err
 }
 
-// with writes sorted entries as a run, merges what is to be merged, and
-// returns the new state. Nothing of it holds unless the transaction commits.
+// with writes sorted entries as a run, merges what is due, and returns the new
+// state. Nothing of it holds unless the transaction commits.
 func (x *idIndex) with(ctx context.Context, c *conn, entries []entry) (*idIndex, error) {
 	if len(entries) == 0 {
 		return x, nil
 	}
-	w := newIDWriter(c, x, 0)
+	y := x.without(nil)
+	w := newIDWriter(c, y, 0)
 	for _, e := range entries {
 		if err := w.add(e); err != nil {
 			return nil, err
 		}
 	}
-	x, err := x.take(w, 0)
-	for level := 0; err == nil; level++ {
-		from := len(x.runs)
-		for from > 0 && x.runs[from-1].level == level {
-			from--
-		}
-		if len(x.runs)-from < idFanout {
-			break
-		}
-		x, err = x.merge(ctx, c, from, level+1)
+	if err := y.take(w); err != nil {
+		return nil, err
 	}
-	return x, err
+	if due := y.due(); due != nil {
+		return y.merge(ctx, c, due)
+	}
+	return y, nil
 }
 
-// take ends the writer's run and puts it in place of the runs behind the first
-// keep ones, or behind all if keep is 0 runs to drop.
-func (x *idIndex) take(w *idWriter, drop int) (*idIndex, error) {
+// without is a state of its own that lacks some runs.
+func (x *idIndex) without(gone []*idRun) *idIndex {
+	y := &idIndex{top: x.top, merges: x.merges, runs: make([]*idRun, 0, len(x.runs)+1)}
+	for _, r := range x.runs {
+		if !slices.Contains(gone, r) {
+			y.runs = append(y.runs, r)
+		}
+	}
+	return y
+}
+
+// take ends the writer's run, which becomes the newest one, in a state that
+// nobody else has yet.
+func (x *idIndex) take(w *idWriter) error {
 	if err := w.flush(); err != nil {
-		return nil, err
+		return err
 	}
-	keep := len(x.runs) - drop
-	runs := append(x.runs[:keep:keep], w.r)
-	return &idIndex{top: w.r.page + int64(len(w.r.fences)) - 1, runs: runs}, nil
-}
-
-// merge makes the runs from index from on into one of a level.
-func (x *idIndex) merge(ctx context.Context, c *conn, from, level int) (*idIndex, error) {
-	old := x.runs[from:]
-	cursors := make([]*idCursor, 0, len(old))
-	for _, r := range old {
-		cur := &idCursor{ctx: ctx, c: c, run: r}
-		ok, err := cur.next()
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			cursors = append(cursors, cur)
-		}
-	}
-	w := newIDWriter(c, x, level)
-	for len(cursors) > 0 {
-		least := 0
-		for i := 1; i < len(cursors); i++ {
-			if cursors[i].e.compare(cursors[least].e) < 0 {
-				least = i
-			}
-		}
-		if err := w.add(cursors[least].e); err != nil {
-			return nil, err
-		}
-		ok, err := cursors[least].next()
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			cursors = slices.Delete(cursors, least, least+1)
-		}
-	}
-	y, err := x.take(w, len(old))
-	if err != nil {
-		return nil, err
-	}
-	last := old[len(old)-1]
-	return y, c.exec("DELETE FROM id_page WHERE id BETWEEN ? AND ?", old[0].page, last.page+int64(len(last.fences))-1)
-}
-
-// idCursor walks one run.
-type idCursor struct {
-	ctx  context.Context
-	c    *conn
-	run  *idRun
-	page int // the next to read
-	data []byte
-	e    entry
-}
-
-func (k *idCursor) next() (bool, error) {
-	if len(k.data) == 0 {
-		if k.page == len(k.run.fences) {
-			return false, nil
-		}
-		var err error
-		if k.data, err = readIDPage(k.ctx, k.c, k.run.page+int64(k.page)); err != nil {
-			return false, err
-		}
-		k.page++
-	}
-	k.e = pageEntry(k.data, 0)
-	k.data = k.data[entryBytes:]
-	return true, nil
+	w.r.last = w.last.of
+	x.top = w.r.page + int64(len(w.r.fences)) - 1
+	x.runs = append(x.runs, w.r)
+	return nil
 }

@@ -23,7 +23,7 @@ func TestIDRunsAgainstModel(t *testing.T) {
 	ctx := context.Background()
 	r := rand.New(rand.NewPCG(4, 4))
 	model := map[uint64][]int64{}
-	x := &idIndex{}
+	x := &idIndex{merges: idMerges{whole: 3000, most: 12_000}}
 	page := func(id int64) ([]byte, error) { return readIDPage(ctx, c, id) }
 	for range 300 {
 		entries := make([]entry, r.IntN(40)*r.IntN(40))
@@ -36,25 +36,50 @@ func TestIDRunsAgainstModel(t *testing.T) {
 			model[e.of] = append(model[e.of], e.key)
 		}
 		slices.SortFunc(entries, entry.compare)
+		before, pages := x.top, x.pages()
 		if x, err = x.with(ctx, c, entries); err != nil {
 			t.Fatal(err)
 		}
+		// Half full pages at the end of each run, of parts most of all.
+		if most := int64(x.merges.most/idPageEntries + len(entries)/idPageEntries + 2*idFanout); x.top-before > most {
+			t.Fatalf("a cut of %d entries wrote %d pages, %d runs of %d pages before it", len(entries), x.top-before, len(x.runs), pages)
+		}
+	}
+	parts := 0
+	for _, r := range x.runs {
+		if r.level >= idPartLevel {
+			parts++
+		}
+	}
+	if parts < idFanout {
+		t.Errorf("%d parts", parts)
 	}
 	again, err := loadIDs(ctx, c, func(uint64) {})
 	if err != nil {
 		t.Fatal(err)
 	}
+	again.merges = x.merges
 	if !reflect.DeepEqual(x, again) {
 		t.Fatalf("read again: %d runs to page %d, were %d to page %d", len(again.runs), again.top, len(x.runs), x.top)
 	}
-	if len(x.runs) > 3*idFanout {
-		t.Errorf("%d runs", len(x.runs))
+	fences, err := readFences(ctx, c, "main")
+	if err != nil {
+		t.Fatal(err)
 	}
 	model[r.Uint64()] = nil
 	for hash, want := range model {
 		var got []int64
 		if err := x.find(page, hash, func(key int64) (bool, error) { got = append(got, key); return false, nil }); err != nil {
 			t.Fatal(err)
+		}
+		if hash%16 == 0 {
+			var attached []int64
+			if err := fences.find(page, hash, func(key int64) (bool, error) { attached = append(attached, key); return false, nil }); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, attached) {
+				t.Fatalf("hash %x: keys %d, in an attached file %d", hash, got, attached)
+			}
 		}
 		slices.Sort(got)
 		slices.Sort(want)
@@ -64,5 +89,57 @@ func TestIDRunsAgainstModel(t *testing.T) {
 	}
 	if err := c.close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func (x *idIndex) pages() (n int) {
+	for _, r := range x.runs {
+		n += len(r.fences)
+	}
+	return n
+}
+
+// TestIDRunsProbed counts the runs that have to be looked into for an id, after
+// as many cuts as a busy day has, and what the merges behind them wrote.
+func TestIDRunsProbed(t *testing.T) {
+	t.Parallel()
+	c, err := openFile(filepath.Join(t.TempDir(), "ids.db"), modeCreate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, closer(c.close))
+	if err := c.script("PRAGMA main.synchronous = OFF;" + liveTables); err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(7, 7))
+	const cuts, rows = 600, 1000
+	x := &idIndex{merges: idMerges{whole: 4 * rows, most: 20 * rows}}
+	for range cuts {
+		entries := make([]entry, rows)
+		for i := range entries {
+			entries[i] = entry{of: r.Uint64(), key: r.Int64()}
+		}
+		slices.SortFunc(entries, entry.compare)
+		if x, err = x.with(context.Background(), c, entries); err != nil {
+			t.Fatal(err)
+		}
+	}
+	most := 0
+	for range 1000 {
+		hash, probed := r.Uint64(), 0
+		for _, run := range x.runs {
+			if run.has(hash) {
+				probed++
+			}
+		}
+		most = max(most, probed)
+	}
+	if most < 3 || most > 3*idFanout {
+		t.Errorf("%d of %d runs are looked into", most, len(x.runs))
+	}
+	// Each entry once in its cut and once in each of two levels, in pages that are
+	// half full at the end of a part.
+	if full := cuts * rows / idPageEntries; int(x.top) > 5*full {
+		t.Errorf("%d pages were written for %d", x.top, full)
 	}
 }

@@ -7,14 +7,20 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
 // Names of a live file are found like its ids: each cut writes one sorted run
-// of entries, packed to pages, and nameFanout runs of one level are merged into
-// one of the next. A sealed file has one run.
-
-const nameFanout = 16
+// of entries, packed to pages, and runs of one level are merged into one of the
+// next: one merge a cut, of a bounded size (docs/adr/0019-bounded-merges.md). A
+// walk opens a run when it comes to its times, so that large runs, which each
+// have some hours of a day, need no merging. A sealed file has one run.
+const (
+	nameFanout     = 16   // runs of a level
+	nameMergePages = 1024 // 1.8 million entries, 0.15 s
+	maxNameLevel   = 64
+)
 
 // nameRun is a row of name_run.
 type nameRun struct {
@@ -55,7 +61,7 @@ func loadNameRuns(ctx context.Context, c *conn, schema string, low, high int64) 
 			}
 			*to = n
 		}
-		if r.run < 1 || r.run > 1<<48 || r.level < 0 || r.level > 64 || r.pages < 1 || r.pages > 1<<32 || r.page < 1 || r.page > 1<<48 || r.low < 0 || r.low >= r.high || r.high > dayTicks {
+		if r.run < 1 || r.run > 1<<48 || r.level < 0 || r.level > maxNameLevel || r.pages < 1 || r.pages > 1<<32 || r.page < 1 || r.page > 1<<48 || r.low < 0 || r.low >= r.high || r.high > dayTicks {
 			return errNameRun
 		}
 		runs = append(runs, r)
@@ -82,27 +88,46 @@ func (w *nameWriter) cut(ctx context.Context, c *conn, entries []nameEntry) erro
 			return err
 		}
 	}
-	if err := w.end(b, 0); err != nil {
+	if err := w.end(b, nil); err != nil {
 		return err
 	}
-	for level := int64(0); ; level++ {
-		from := len(w.runs)
-		for from > 0 && w.runs[from-1].level == level {
-			from--
+	due := w.due()
+	if due == nil {
+		return nil
+	}
+	err := w.merge(ctx, c, due)
+	if errors.Is(err, errNamePage) {
+		// Damage must not stop cuts: queries by name tell of it, and sealing,
+		// which does not need the runs, mends it.
+		return c.exec("DELETE FROM name_page WHERE id >= ?", w.nextPage())
+	}
+	return err
+}
+
+// due are runs to be merged: the oldest of the lowest level that is full, those
+// that fit one merge.
+func (w *nameWriter) due() []nameRun {
+	levels := map[int64][]nameRun{}
+	for _, r := range w.runs {
+		levels[r.level] = append(levels[r.level], r)
+	}
+	for _, level := range slices.Sorted(maps.Keys(levels)) {
+		runs, pages := levels[level], int64(0)
+		if len(runs) < nameFanout {
+			continue
 		}
-		if len(w.runs)-from < nameFanout {
-			return nil
-		}
-		err := w.merge(ctx, c, w.runs[from:], level+1)
-		if errors.Is(err, errNamePage) {
-			// Damage must not stop cuts: queries by name tell of it, and sealing,
-			// which does not need the runs, mends it.
-			return c.exec("DELETE FROM name_page WHERE id >= ?", w.nextPage())
-		}
-		if err != nil {
-			return err
+		due := slices.DeleteFunc(runs, func(r nameRun) bool {
+			if r.pages > nameMergePages/2 || pages+r.pages > nameMergePages {
+				return true
+			}
+			pages += r.pages
+			return false
+		})
+		if due = due[:min(len(due), nameFanout)]; len(due) > 1 {
+			return due
 		}
 	}
+	return nil
 }
 
 // nextPage is the first page id that no run has.
@@ -113,13 +138,13 @@ func (w *nameWriter) nextPage() int64 {
 	return 1
 }
 
-// merge makes the newest runs into one of a level.
-func (w *nameWriter) merge(ctx context.Context, c *conn, old []nameRun, level int64) error {
-	b := w.begin(c, level)
+// merge makes some runs into one of the next level.
+func (w *nameWriter) merge(ctx context.Context, c *conn, old []nameRun) error {
+	b := w.begin(c, min(old[0].level+1, maxNameLevel))
 	if err := mergeNames(ctx, c, old, b.add); err != nil {
 		return err
 	}
-	if err := w.end(b, len(old)); err != nil {
+	if err := w.end(b, old); err != nil {
 		return err
 	}
 	for _, r := range old {
@@ -142,14 +167,14 @@ func (w *nameWriter) begin(c *conn, level int64) *nameRunBuilder {
 	return &nameRunBuilder{c: c, r: nameRun{run: run, level: level, page: w.nextPage(), low: dayTicks}}
 }
 
-// end writes a run in place of the newest ones.
-func (w *nameWriter) end(b *nameRunBuilder, replaced int) error {
+// end writes a run in place of some.
+func (w *nameWriter) end(b *nameRunBuilder, replaced []nameRun) error {
 	r, err := b.finish()
 	if err != nil {
 		return err
 	}
-	keep := len(w.runs) - replaced
-	w.runs = append(w.runs[:keep:keep], r)
+	runs := slices.DeleteFunc(slices.Clone(w.runs), func(r nameRun) bool { return slices.Contains(replaced, r) })
+	w.runs = append(runs, r)
 	return nil
 }
 
@@ -216,7 +241,7 @@ func storeNames(c *conn, names *entrySorter) error {
 	if err := names.each(func(e entry) error { return b.add(entryOf(int64(e.of), e.key)) }); err != nil {
 		return err
 	}
-	return w.end(b, 0)
+	return w.end(b, nil)
 }
 
 // mergeNames calls fn with the entries of some runs of the main schema, in

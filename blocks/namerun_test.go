@@ -122,6 +122,42 @@ func timesOf(t *testing.T, c *conn, name, low, high int64, oldest bool) (got []i
 	}
 }
 
+// No merge of names has more pages than are meant; what is too large for one
+// stays, and keeps nothing else from being merged.
+func TestNameRunsDue(t *testing.T) {
+	t.Parallel()
+	of := func(level int64, pages ...int64) (runs []nameRun) {
+		for _, n := range pages {
+			runs = append(runs, nameRun{level: level, pages: n})
+		}
+		return runs
+	}
+	many := func(n int, pages int64) []int64 { return slices.Repeat([]int64{pages}, n) }
+	for what, c := range map[string]struct {
+		runs, want []nameRun
+	}{
+		"none":                    {},
+		"not full":                {runs: of(0, many(15, 1)...)},
+		"full":                    {of(0, many(17, 1)...), of(0, many(16, 1)...)},
+		"the lowest":              {slices.Concat(of(2, many(16, 2)...), of(1, many(16, 1)...), of(0, many(15, 1)...)), of(1, many(16, 1)...)},
+		"as far as they fit":      {of(1, many(16, nameMergePages/3)...), of(1, many(3, nameMergePages/3)...)},
+		"two do not fit":          {runs: of(3, many(20, nameMergePages/2+1)...)},
+		"the next level instead":  {slices.Concat(of(1, many(16, nameMergePages)...), of(2, many(16, 5)...)), of(2, many(16, 5)...)},
+		"small ones behind large": {of(1, slices.Concat(many(9, nameMergePages), many(9, 4))...), of(1, many(9, 4)...)},
+	} {
+		for i := range c.runs {
+			c.runs[i].run = int64(i)
+		}
+		got := slices.Clone((&nameWriter{runs: c.runs}).due())
+		for i := range got {
+			got[i].run = 0
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", what, got, c.want)
+		}
+	}
+}
+
 // A run or a page of names that is not there, or is damaged, does not hide a
 // row: the file is left out and named, or verify says it.
 func TestMissingNames(t *testing.T) {

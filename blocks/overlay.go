@@ -40,11 +40,12 @@ func openOverlay(ctx context.Context, l *Live, c *conn, schema string) (*overlay
 // readFences reads the state of the id runs that a transaction sees.
 func readFences(ctx context.Context, c *conn, schema string) (*idIndex, error) {
 	x := &idIndex{}
-	err := c.each(ctx, 3, func(vals []driver.Value) error {
+	err := c.each(ctx, 4, func(vals []driver.Value) error {
 		id, ok1 := vals[0].(int64)
 		run, ok2 := vals[1].(int64)
 		fence, ok3 := vals[2].([]byte)
-		if !ok1 || !ok2 || !ok3 || len(fence) != 8 {
+		last, ok4 := vals[3].([]byte)
+		if !ok1 || !ok2 || !ok3 || !ok4 || len(fence) != 8 || len(last) != 8 {
 			return errRow
 		}
 		if n := len(x.runs); n == 0 || x.runs[n-1].run != run {
@@ -52,9 +53,10 @@ func readFences(ctx context.Context, c *conn, schema string) (*idIndex, error) {
 		}
 		r := x.runs[len(x.runs)-1]
 		r.fences = append(r.fences, binary.BigEndian.Uint64(fence))
+		r.last = binary.BigEndian.Uint64(last)
 		x.top = id
 		return nil
-	}, "SELECT id, run, substr(data, 1, 8) FROM "+schema+".id_page ORDER BY id")
+	}, fmt.Sprintf("SELECT id, run, substr(data, 1, 8), substr(data, -%d, 8) FROM %s.id_page ORDER BY id", entryBytes, schema))
 	return x, err
 }
 
