@@ -19,9 +19,13 @@ const python = "/usr/bin/python3"
 var needs = map[string]func() error{
 	"redis-server":    func() error { return exists(redisServer) },
 	"rabbitmq-server": func() error { return exists(rabbitServer) },
-	"python3-celery":  func() error { return exec.Command(python, "-c", "import celery").Run() },
-	"python3-redis":   func() error { return exec.Command(python, "-c", "import redis").Run() },
+	"python3-celery":  func() error { return imports("celery") },
+	"python3-redis":   func() error { return imports("redis") },
 }
+
+// imports reports whether Python has a module. Isolated (-I), as a directory of
+// the name where the test runs, such as redis, would do for one.
+func imports(module string) error { return exec.Command(python, "-I", "-c", "import "+module).Run() }
 
 func exists(path string) error {
 	_, err := os.Stat(path)
