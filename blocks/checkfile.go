@@ -321,7 +321,7 @@ func (r *report) live(ctx context.Context, deep bool) (err error) {
 	if err != nil || !deep {
 		return err
 	}
-	page := cachedPages(ctx, c)
+	page := cachedPages(ctx, c, keptPages)
 	k := rowCheck{r: r, words: words, c: c, day: day, known: func(hash uint64, key int64) (bool, error) {
 		found := false
 		err := ids.find(page, hash, func(at int64) (bool, error) {

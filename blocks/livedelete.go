@@ -31,7 +31,7 @@ func (w *liveWriter) stale(ctx context.Context, b *Batch, rows []placed) ([]int6
 	}
 	slices.SortFunc(wants, func(a, b want) int { return cmp.Compare(a.hash, b.hash) })
 	// Neighbours in hash order share pages of the larger runs.
-	page := cachedPages(ctx, w.c)
+	page := cachedPages(ctx, w.c, keptPages)
 	var keys []int64
 	for _, x := range wants {
 		err := w.ids.find(page, x.hash, func(key int64) (bool, error) {

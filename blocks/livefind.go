@@ -1,10 +1,12 @@
 package blocks
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 
 	"daybook/tsdb/task"
 )
@@ -17,24 +19,76 @@ type liveReader struct {
 
 // Find returns the row of an id, with its details.
 func (l *Live) Find(ctx context.Context, id string) (inv task.Invocation, ok bool, err error) {
-	hash := task.HashID(id)
-	if !l.MayContain(hash) {
-		return inv, false, nil
-	}
-	err = l.withReader(ctx, func(r *liveReader) error {
-		if err := r.c.exec("BEGIN"); err != nil {
-			return fmt.Errorf("%s: %w", l.Name(), err)
-		}
-		inv, ok, err = r.find(ctx, l, hash, id)
-		if err := errors.Join(err, r.c.exec("ROLLBACK")); err != nil {
-			return fmt.Errorf("finding %q in %s: %w", id, l.Name(), err)
-		}
-		return nil
-	})
+	err = l.findAll(ctx, []wantedID{{id: id, hash: task.HashID(id)}}, false, func(v *task.Invocation) { inv, ok = *v, true })
 	if err != nil {
 		return task.Invocation{}, false, err
 	}
 	return inv, ok, nil
+}
+
+// findBatch is how many ids are looked up in one read transaction: others that
+// wait for the connection come in between.
+const findBatch = 256
+
+// findAll calls fn with the rows of ids, with their details, in the order of
+// their hashes, in which the same pages are asked for again. byWriter takes the
+// writing connection: for the cutter, which would wait behind every request
+// otherwise, one after the other.
+func (l *Live) findAll(ctx context.Context, wanted []wantedID, byWriter bool, fn func(*task.Invocation)) error {
+	var may []wantedID
+	for _, w := range wanted {
+		if l.MayContain(w.hash) {
+			may = append(may, w)
+		}
+	}
+	slices.SortFunc(may, func(a, b wantedID) int { return cmp.Compare(a.hash, b.hash) })
+	with := l.withReader
+	if byWriter {
+		with = l.withWriter
+	}
+	for ids := range slices.Chunk(may, findBatch) {
+		if err := with(ctx, func(r *liveReader) error { return r.findBatch(ctx, l, ids, fn) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findBatch is one read transaction.
+func (r *liveReader) findBatch(ctx context.Context, l *Live, ids []wantedID, fn func(*task.Invocation)) error {
+	if err := r.c.exec("BEGIN"); err != nil {
+		return fmt.Errorf("%s: %w", l.Name(), err)
+	}
+	x, err := r.index(ctx, l)
+	page := cachedPages(ctx, r.c, findPages)
+	for _, w := range ids {
+		if err != nil {
+			break
+		}
+		var inv task.Invocation
+		var ok bool
+		if inv, ok, err = r.find(ctx, l, x, page, w); ok && err == nil {
+			fn(&inv)
+		}
+		if err != nil {
+			err = fmt.Errorf("finding %q in %s: %w", w.id, l.Name(), err)
+		}
+	}
+	return errors.Join(err, r.c.exec("ROLLBACK"))
+}
+
+// findPages is how many pages of the runs are kept meanwhile: as many as runs can
+// have one id, of which those of the next one are the same or follow.
+const findPages = 128
+
+// withWriter runs fn with the writing connection, within no transaction.
+func (l *Live) withWriter(ctx context.Context, fn func(*liveReader) error) error {
+	w, err := l.takeWriter(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { l.writer <- w }()
+	return fn(&liveReader{c: w.c, chunks: newChunkReader(chunkMemory)})
 }
 
 // withReader runs fn with the file's own reading connection.
@@ -55,32 +109,35 @@ func (l *Live) withReader(ctx context.Context, fn func(*liveReader) error) error
 	}
 }
 
-// find runs within one read transaction. Which state of the id runs it sees
-// is told by the greatest page id.
-func (r *liveReader) find(ctx context.Context, l *Live, hash uint64, id string) (inv task.Invocation, ok bool, err error) {
-	var vals [columnCount]driver.Value
-	if _, err := r.c.queryRow(ctx, vals[:1], "SELECT ifnull(max(id), 0) FROM id_page"); err != nil {
-		return inv, false, err
+// index is the state of the id runs that the transaction sees, which the greatest
+// page id tells.
+func (r *liveReader) index(ctx context.Context, l *Live) (*idIndex, error) {
+	var vals [1]driver.Value
+	if _, err := r.c.queryRow(ctx, vals[:], "SELECT ifnull(max(id), 0) FROM id_page"); err != nil {
+		return nil, err
 	}
 	top, _ := vals[0].(int64)
-	x, known := l.index(top)
-	if !known {
-		// Some cuts committed since the transaction began; rare enough to read
-		// all pages' first hashes again from what this transaction sees.
-		if x, err = loadIDs(ctx, r.c, func(uint64) {}); err != nil {
-			return inv, false, err
-		}
-		if l.readOnly { // nobody else keeps them
-			l.indexes.Store(&[]*idIndex{x})
-		}
+	if x, known := l.index(top); known {
+		return x, nil
 	}
-	page := func(id int64) ([]byte, error) { return readIDPage(ctx, r.c, id) }
-	err = x.find(page, hash, func(key int64) (bool, error) {
+	// Some cuts committed since the transaction began; rare enough to read
+	// all pages' first hashes again from what this transaction sees.
+	x, err := loadIDs(ctx, r.c, func(uint64) {})
+	if err == nil && l.readOnly { // nobody else keeps them
+		l.indexes.Store(&[]*idIndex{x})
+	}
+	return x, err
+}
+
+// find looks one id up in a transaction.
+func (r *liveReader) find(ctx context.Context, l *Live, x *idIndex, page func(id int64) ([]byte, error), w wantedID) (inv task.Invocation, ok bool, err error) {
+	var vals [columnCount]driver.Value
+	err = x.find(page, w.hash, func(key int64) (bool, error) {
 		found, err := r.c.queryRow(ctx, vals[:], "SELECT "+readColumns+" FROM invocation AS i"+joins("main")+" WHERE i.key = ?", key)
 		if !found || err != nil {
 			return false, err
 		}
-		if stored, err := scanID(vals[1]); stored != id {
+		if stored, err := scanID(vals[1]); stored != w.id {
 			return false, err
 		}
 		_, detail, residue, err := decodeRow(vals[:], l.day, &inv)

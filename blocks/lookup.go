@@ -105,14 +105,8 @@ func (v *View) lookupDay(ctx context.Context, d DayFiles, wanted []wantedID) (ro
 		}
 	}
 	if d.Live != nil {
-		for _, w := range wanted {
-			inv, ok, err := d.Live.Find(ctx, w.id)
-			if err != nil {
-				return nil, blame(ctx, d.Live.Path(), err)
-			}
-			if ok {
-				rows = append(rows, inv)
-			}
+		if err := d.Live.findAll(ctx, wanted, v.byWriter, func(inv *task.Invocation) { rows = append(rows, *inv) }); err != nil {
+			return nil, blame(ctx, d.Live.Path(), err)
 		}
 	}
 	if len(inSealed) == 0 {
