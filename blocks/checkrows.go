@@ -174,28 +174,6 @@ func (k *rowCheck) duplicates(ctx context.Context) error {
 	}, "SELECT task_id, count(*) FROM invocation GROUP BY task_id HAVING count(*) > 1")
 }
 
-// keptPages is how many id pages are kept, 64 MiB: rows in key order ask for
-// pages at random.
-const keptPages = 1 << 14
-
-// cachedPages reads id pages and keeps some.
-func cachedPages(ctx context.Context, c *conn, keep int) func(id int64) ([]byte, error) {
-	pages := map[int64][]byte{}
-	return func(id int64) ([]byte, error) {
-		if data := pages[id]; data != nil {
-			return data, nil
-		}
-		if len(pages) >= keep {
-			clear(pages)
-		}
-		data, err := readIDPage(ctx, c, id)
-		if err == nil {
-			pages[id] = data
-		}
-		return data, err
-	}
-}
-
 // parked checks a file of parked invocations.
 func (r *report) parked(ctx context.Context, deep bool) (err error) {
 	c, err := r.written(ctx, kindParked, 0, deep)

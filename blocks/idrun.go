@@ -113,6 +113,28 @@ func readIDPage(ctx context.Context, c *conn, id int64) ([]byte, error) {
 	return data, nil
 }
 
+// keptPages is how many id pages are kept, 64 MiB: rows in key order ask for
+// pages at random.
+const keptPages = 1 << 14
+
+// cachedPages reads id pages and keeps some.
+func cachedPages(ctx context.Context, c *conn, keep int) func(id int64) ([]byte, error) {
+	pages := map[int64][]byte{}
+	return func(id int64) ([]byte, error) {
+		if data := pages[id]; data != nil {
+			return data, nil
+		}
+		if len(pages) >= keep {
+			clear(pages)
+		}
+		data, err := readIDPage(ctx, c, id)
+		if err == nil {
+			pages[id] = data
+		}
+		return data, err
+	}
+}
+
 func validIDPage(data []byte) bool {
 	return len(data) > 0 && len(data)%entryBytes == 0 && len(data) <= idPageEntries*entryBytes
 }

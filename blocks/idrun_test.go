@@ -36,13 +36,13 @@ func TestIDRunsAgainstModel(t *testing.T) {
 			model[e.of] = append(model[e.of], e.key)
 		}
 		slices.SortFunc(entries, entry.compare)
-		before, pages := x.top, x.pages()
+		before, runs := x.top, len(x.runs)
 		if x, err = x.with(ctx, c, entries); err != nil {
 			t.Fatal(err)
 		}
 		// Half full pages at the end of each run, of parts most of all.
 		if most := int64(x.merges.most/idPageEntries + len(entries)/idPageEntries + 2*idFanout); x.top-before > most {
-			t.Fatalf("a cut of %d entries wrote %d pages, %d runs of %d pages before it", len(entries), x.top-before, len(x.runs), pages)
+			t.Fatalf("a cut of %d entries wrote %d pages, into %d runs", len(entries), x.top-before, runs)
 		}
 	}
 	parts := 0
@@ -90,13 +90,6 @@ func TestIDRunsAgainstModel(t *testing.T) {
 	if err := c.close(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func (x *idIndex) pages() (n int) {
-	for _, r := range x.runs {
-		n += len(r.fences)
-	}
-	return n
 }
 
 // TestIDRunsProbed counts the runs that have to be looked into for an id, after

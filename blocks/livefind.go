@@ -47,15 +47,15 @@ func (l *Live) findAll(ctx context.Context, wanted []wantedID, byWriter bool, fn
 		with = l.withWriter
 	}
 	for ids := range slices.Chunk(may, findBatch) {
-		if err := with(ctx, func(r *liveReader) error { return r.findBatch(ctx, l, ids, fn) }); err != nil {
+		if err := with(ctx, func(r *liveReader) error { return r.findAll(ctx, l, ids, fn) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// findBatch is one read transaction.
-func (r *liveReader) findBatch(ctx context.Context, l *Live, ids []wantedID, fn func(*task.Invocation)) error {
+// findAll is one read transaction.
+func (r *liveReader) findAll(ctx context.Context, l *Live, ids []wantedID, fn func(*task.Invocation)) error {
 	if err := r.c.exec("BEGIN"); err != nil {
 		return fmt.Errorf("%s: %w", l.Name(), err)
 	}
