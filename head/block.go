@@ -119,28 +119,38 @@ func (r *Records) packBlock(from, to int) {
 	r.blocks = append(r.blocks, b)
 }
 
-// take returns what is to be logged for the next n records: the blocks that
-// stand for nothing else, and what is not in one of them plain. It is valid
-// until the next call, and compresses nothing: the caller holds the head's lock.
-func (r *Records) take(n int) [][]byte {
+// take returns what is to be logged for the next n records but those in skip,
+// which are ascending places among the n: the blocks that stand for nothing else,
+// and what is not in one of them plain. It is valid until the next call, and
+// compresses nothing: the caller holds the head's lock.
+func (r *Records) take(n int, skip []int) [][]byte {
 	r.out = r.out[:0]
-	i, end := r.done, r.done+n
-	for ; r.next < len(r.blocks) && r.blocks[r.next].to <= end; r.next++ {
-		if b := r.blocks[r.next]; b.from >= i { // else a part of it was taken before
-			r.plain(i, b.from)
-			r.out = append(r.out, r.packed[b.start:b.end])
-			i = b.to
+	begin, end := r.done, r.done+n
+	plain := func(from, to int) { // and what of skip comes before to is done with
+		for i := from; i < to; i++ {
+			if len(skip) > 0 && begin+skip[0] == i {
+				skip = skip[1:]
+				continue
+			}
+			r.out = append(r.out, r.buf[r.start(i):r.ends[i]])
 		}
 	}
-	r.plain(i, end)
+	i := begin
+	for ; r.next < len(r.blocks) && r.blocks[r.next].to <= end; r.next++ {
+		b := r.blocks[r.next]
+		if b.from < i { // a part of it was taken before
+			continue
+		}
+		plain(i, b.from)
+		if i = b.from; len(skip) > 0 && begin+skip[0] < b.to {
+			continue
+		}
+		r.out = append(r.out, r.packed[b.start:b.end])
+		i = b.to
+	}
+	plain(i, end)
 	r.done = end
 	return r.out
-}
-
-func (r *Records) plain(from, to int) {
-	for i := from; i < to; i++ {
-		r.out = append(r.out, r.buf[r.start(i):r.ends[i]])
-	}
 }
 
 // EmitAll hands the log records of invocations over, in the form in which they
@@ -153,7 +163,7 @@ func EmitAll(invs []*task.Invocation, emit func(rec []byte) error) error {
 			continue
 		}
 		r.pack()
-		for _, rec := range r.take(r.Len()) {
+		for _, rec := range r.take(r.Len(), nil) {
 			if err := emit(rec); err != nil {
 				return err
 			}

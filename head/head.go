@@ -1,6 +1,7 @@
 package head
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -86,6 +87,26 @@ type Base struct {
 	Inv    *task.Invocation   // all that is stored, merged; nil if nothing is
 	Rows   []*task.Invocation // what days hold of it
 	Parked bool               // the parked file holds a row of it
+	// Alone says that Rows is one row, durable and in the day to which it belongs: an
+	// event that adds nothing to it need not be taken in.
+	Alone bool
+}
+
+// knows reports whether the row that is stored says everything that an event says. One
+// that was sent twice, or a dump that is imported again, would otherwise be logged, cut
+// and written over itself: 0.2 ms of CPU each in a live day of 2 million, of which this
+// spares all but looking the row up, and of a sealed day another seal.
+func (b *Base) knows(v *task.Invocation, now int64) bool {
+	if !b.Alone || v.UpdatedAt > b.Rows[0].UpdatedAt {
+		return false
+	}
+	m := task.Merge(reopened(b.Inv, v, now), *v)
+	return same(&m, b.Rows[0])
+}
+
+// same reports whether two invocations say the same.
+func same(a, b *task.Invocation) bool {
+	return bytes.Equal(task.AppendBinary(nil, a), task.AppendBinary(nil, b))
 }
 
 // Missing returns those ids that the head does not hold, without repetition,
@@ -106,10 +127,11 @@ func (h *Head) Missing(ids []string) (out []string, gen uint64) {
 
 // Applied says how far an Append came.
 type Applied struct {
-	N          int  // invocations applied and enqueued, from the start
-	Unresolved bool // the next one needs a base that was not given, or is out of date
-	Full       bool // the next one does not fit under the caps
-	Ticket     wal.Ticket
+	N          int        // invocations applied and enqueued, or known already, from the start
+	Known      int        // those of N that say nothing new about a row that is stored: nothing is kept of them
+	Unresolved bool       // the next one needs a base that was not given, or is out of date
+	Full       bool       // the next one does not fit under the caps
+	Ticket     wal.Ticket // zero if all were known
 }
 
 // Append merges invocations, in order, until one has no base or does not fit.
@@ -121,12 +143,18 @@ func (h *Head) Append(invs []*task.Invocation, records *Records, bases map[strin
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var a Applied
+	var known []int
 	for _, v := range invs {
 		e := h.byID[v.TaskID]
 		base, resolved := bases[v.TaskID]
 		if e == nil && (!resolved || gen != h.gen) {
 			a.Unresolved = true
 			break
+		}
+		if e == nil && base.knows(v, now) {
+			known = append(known, a.N)
+			a.N++
+			continue
 		}
 		if !h.fits(e == nil, v.Size(), promised) {
 			a.Full = true
@@ -135,8 +163,9 @@ func (h *Head) Append(invs []*task.Invocation, records *Records, bases map[strin
 		h.apply(e, v, base, now)
 		a.N++
 	}
-	if a.N > 0 {
-		a.Ticket = h.log.Enqueue(records.take(a.N)...)
+	a.Known = len(known)
+	if recs := records.take(a.N, known); len(recs) > 0 {
+		a.Ticket = h.log.Enqueue(recs...)
 	}
 	return a
 }

@@ -104,6 +104,7 @@ func (s *store) apply(c *Cut) {
 // head and store together know exactly what was acknowledged, minus what was
 // dropped.
 func TestReplayIsExact(t *testing.T) {
+	known := 0
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		dir, c := t.TempDir(), newClock()
@@ -126,14 +127,16 @@ func TestReplayIsExact(t *testing.T) {
 					}
 					var b Base
 					if row, ok := s.rows[v.TaskID]; ok {
-						b = Base{Inv: &row, Rows: []*task.Invocation{&row}}
+						b = Base{Inv: &row, Rows: []*task.Invocation{&row}, Alone: !row.Open()}
 					}
 					batch, bases[v.TaskID] = append(batch, v), b
 					want[v.TaskID] = task.Merge(want[v.TaskID], *v)
 				}
-				if a := addAll(t, h, batch, bases); a.N != len(batch) {
+				a := addAll(t, h, batch, bases)
+				if a.N != len(batch) {
 					t.Fatalf("seed %d: %+v", seed, a)
 				}
+				known += a.Known
 			case 0, 1: // a cut, perhaps with an event of one of its ids in the middle, perhaps failing
 				cut := h.BeginCut(task.DayOf(base), h.Ready(r.IntN(2) == 0, 10), true)
 				if len(cut.Candidates) > 0 && r.IntN(2) == 0 {
@@ -195,6 +198,64 @@ func TestReplayIsExact(t *testing.T) {
 			}
 			checkAccounts(t, h)
 		}
+	}
+	if known == 0 {
+		t.Error("nothing came that its row said already")
+	}
+}
+
+// What a stored row says already is acknowledged, and neither logged nor held: alone,
+// among others, and when the head is full. What adds to it is, and what is said of a
+// row that is not alone.
+func TestKnownIsNotTakenIn(t *testing.T) {
+	c, dir := newClock(), t.TempDir()
+	h := open(t, dir, c, Options{MaxRecords: 2})
+	replay(t, h, none, nil)
+	at := c.now().UnixMicro()
+	row := task.Merge(*event("x", task.StateStarted, at), *event("x", task.StateSuccess, at+5))
+	stored := Base{Inv: &row, Rows: []*task.Invocation{&row}, Alone: true}
+	bases := map[string]Base{"x": stored, "y": {}, "z": {}, "full": {}}
+	logged := func() (out []string) {
+		t.Helper()
+		var u unpacker
+		if _, err := wal.Read(dir, func() { out = nil }, func(b []byte) error {
+			return u.understood(b, func(rec *record) error {
+				if rec.kind == kindEvent {
+					out = append(out, rec.inv.TaskID)
+				}
+				return nil
+			}, func() {})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	again := event("x", task.StateStarted, at)
+	if a := addAll(t, h, []*task.Invocation{again, &row, again}, bases); a.N != 3 || a.Known != 3 || a.Ticket != (wal.Ticket{}) || len(logged()) > 0 {
+		t.Fatalf("%+v, logged %v", a, logged())
+	}
+	if a := addAll(t, h, []*task.Invocation{again, event("y", task.StateStarted, at), again, event("z", task.StateStarted, at), again, event("full", task.StateStarted, at)}, bases); a.N != 5 || a.Known != 3 || !a.Full || fmt.Sprint(logged()) != "[y z]" {
+		t.Fatalf("%+v, logged %v", a, logged())
+	}
+	if n, _ := h.Size(); n != 2 || h.Get("x") != nil {
+		t.Fatal("it is held", n)
+	}
+	h.opts.MaxRecords = 10
+	for _, b := range []struct {
+		what string
+		base Base
+		v    *task.Invocation
+	}{
+		{"adds", stored, event("x", task.StateReceived, at-5)},
+		{"newer", stored, event("x", task.StateReceived, at+50)},
+		{"two rows", Base{Inv: &row, Rows: []*task.Invocation{&row, &row}}, again},
+		{"a legacy file says more", Base{Inv: event("x", task.StateSuccess, at+7), Rows: []*task.Invocation{&row}, Alone: true}, again},
+	} {
+		before := len(logged())
+		if a := add(t, h, b.v, b.base); a.N != 1 || a.Known != 0 || h.Get("x") == nil || len(logged()) != before+1 {
+			t.Fatalf("%s: %+v", b.what, a)
+		}
+		h.forget([]string{"x"})
 	}
 }
 

@@ -138,7 +138,7 @@ func (h *Head) Resolve(id string, b Base, covered bool) {
 		return
 	}
 	m := task.Merge(reopened(b.Inv, e.inv, now), *e.inv)
-	if covered && string(task.AppendBinary(nil, &m)) == string(task.AppendBinary(nil, b.Inv)) {
+	if covered && same(&m, b.Inv) {
 		h.remove(e)
 		return
 	}

@@ -256,8 +256,8 @@ func stamp(us int64) string { return time.UnixMicro(us).UTC().Format(time.RFC333
 // apply merges the invocations into the head, resolving ids that are new to it
 // and making room when it is full, and waits for the log.
 func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records *head.Records, promised bool, out *Appended) error {
-	var last head.Applied
-	whole := invs
+	var last head.Applied // that was logged
+	known, whole := 0, invs
 	defer db.appendGate.pass()()
 	turn := db.courtesy.Turn()
 	turn.Take()
@@ -268,9 +268,10 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records *head.
 	}
 	for len(invs) > 0 {
 		a := db.head.Append(invs, records, bases, gen, promised)
-		if a.N > 0 {
+		if a.Known < a.N {
 			last = a
 		}
+		known += a.Known
 		invs = invs[a.N:]
 		switch {
 		case a.Unresolved:
@@ -301,6 +302,7 @@ func (db *DB) apply(ctx context.Context, invs []*task.Invocation, records *head.
 		return err
 	}
 	db.metrics.appended.Add(float64(len(whole)))
+	db.metrics.known.Add(float64(known))
 	return nil
 }
 
@@ -367,10 +369,11 @@ func (db *DB) stored(ctx context.Context, ids []string) (bases map[string]head.B
 				b.Rows = append(b.Rows, &r.Rows[i])
 			}
 			where[id] = r.Where
+			b.Alone = covered(b, r.Where)
 		}
 		if known, ok := parked[id]; ok {
 			p := known // allocated only here: most ids are new
-			b.Parked = true
+			b.Parked, b.Alone = true, false
 			if b.Inv != nil {
 				p.Merge(b.Inv)
 			}

@@ -138,7 +138,7 @@ func TestCutWithoutDescriptors(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	mustAppend(t, db, finished("again", noon.Add(-48*time.Hour)))
+	mustAppend(t, db, started("again", noon.Add(-49*time.Hour)))
 	cut()
 	want := contents(t, db)
 	if _, err := db.compact.Seal(ctx, true); err != nil {

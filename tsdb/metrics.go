@@ -12,6 +12,7 @@ import (
 // metrics are the engine's figures for Prometheus. docs/metrics.md lists them.
 type metrics struct {
 	appended  prometheus.Counter
+	known     prometheus.Counter
 	refused   *prometheus.CounterVec
 	dropped   *prometheus.CounterVec
 	fsync     prometheus.Histogram
@@ -50,7 +51,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
 	seconds := prometheus.ExponentialBuckets(0.0005, 4, 10)
 	m := &metrics{
-		appended:  f.NewCounter(prometheus.CounterOpts{Name: "daybook_appended_total", Help: "Records taken into the head and logged."}),
+		appended:  f.NewCounter(prometheus.CounterOpts{Name: "daybook_appended_total", Help: "Records taken in: into the head and its log, but for those of daybook_known_total."}),
+		known:     f.NewCounter(prometheus.CounterOpts{Name: "daybook_known_total", Help: "Records taken in that say nothing new about a row of a day: nothing is kept of them."}),
 		refused:   f.NewCounterVec(prometheus.CounterOpts{Name: "daybook_refused_total", Help: "Records refused for what they say, by reason."}, []string{"reason"}),
 		dropped:   f.NewCounterVec(prometheus.CounterOpts{Name: "daybook_dropped_total", Help: "Acknowledged records dropped, by reason."}, []string{"reason"}),
 		fsync:     f.NewHistogram(prometheus.HistogramOpts{Name: "daybook_wal_fsync_seconds", Help: "Duration of fsyncs of the log.", Buckets: seconds}),

@@ -183,13 +183,13 @@ func TestSQLLegacy(t *testing.T) {
 			if diff := sqlDiffers(t, db, mid, mid+3600*1_000_000, all); diff != "" {
 				t.Fatal(diff)
 			}
-			// Some of them get on.
-			var recs []Record
-			for i := 0; i < len(all); i += 1 + len(all)/50 {
-				e := task.Event{TaskID: all[i].TaskID, State: task.StateSuccess, At: all[i].RowTime() + int64(i)*1_000_000, Worker: "w@h", TaskName: "t", Retries: task.RetriesUnknown}
-				recs = append(recs, Record{Invocation: e.Invocation()})
-			}
 			for _, seal := range []bool{false, true} {
+				// Some of them get on, each time by something else.
+				var recs []Record
+				for i := 0; i < len(all); i += 1 + len(all)/50 {
+					e := task.Event{TaskID: all[i].TaskID, State: task.StateSuccess, At: all[i].RowTime() + int64(i)*1_000_000, Worker: fmt.Sprint("w@", seal), TaskName: "t", Retries: task.RetriesUnknown}
+					recs = append(recs, Record{Invocation: e.Invocation()})
+				}
 				mustAppend(t, db, recs[:len(recs)/2]...)
 				if _, err := db.Cut(context.Background(), seal); err != nil {
 					t.Fatal(err)

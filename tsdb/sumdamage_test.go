@@ -77,9 +77,9 @@ func TestSumsWithoutAFile(t *testing.T) {
 			o := testOptions(t.TempDir(), clock)
 			db := store(t, o, clock)
 			ctx := context.Background()
-			// Twice, so that the overlay has something that is gone.
-			for range 2 {
-				mustAppend(t, db, finished("late", noon.Add(-72*time.Hour+time.Second)), finished("later", noon.Add(-72*time.Hour)))
+			// Twice, with something new, so that the overlay has something that is gone.
+			for _, event := range []func(string, time.Time) Record{finished, started} {
+				mustAppend(t, db, event("late", noon.Add(-72*time.Hour+time.Second)), event("later", noon.Add(-72*time.Hour)))
 				if _, err := db.Cut(ctx, false); err != nil {
 					t.Fatal(err)
 				}
