@@ -50,7 +50,7 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, error) {
 	}
 	if r.ContentLength > a.MaxBody {
 		w.Header().Set("Connection", "close") // rather than read what is not wanted
-		return nil, a.bodyError(errTooLarge)
+		return nil, a.tooLarge()
 	}
 	b := &body{
 		stall: &stallReader{ctx: r.Context(), r: http.MaxBytesReader(w, r.Body, a.MaxBody),
@@ -63,7 +63,7 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, error) {
 		gz, err := gzip.NewReader(b.stall)
 		if err != nil {
 			b.close(false)
-			return nil, a.bodyError(err)
+			return nil, a.bodyError(b.stall, err)
 		}
 		b.Reader = gz
 	case "zstd":
@@ -71,7 +71,7 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, error) {
 			zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderMaxMemory(uint64(max(a.MaxBody, zstdWindow))))
 		if err != nil {
 			b.close(false)
-			return nil, a.bodyError(err)
+			return nil, a.bodyError(b.stall, err)
 		}
 		b.Reader, b.closer = z, z.Close
 	default:
@@ -108,18 +108,24 @@ func contentEncoding(h http.Header) (string, error) {
 }
 
 // bodyError turns an error of reading a body into what the client is told.
-func (a *API) bodyError(err error) error {
+func (a *API) bodyError(from *stallReader, err error) error {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(err, errTooLarge), errors.As(err, &tooLarge),
 		errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
-		return refuse(http.StatusRequestEntityTooLarge, "the body is larger than --web.max-body, %d bytes (compressed or not)", a.MaxBody)
+		return a.tooLarge()
+	case from.lost():
+		return from.ctx.Err()
 	case errors.Is(err, errStalled):
 		return refuse(http.StatusBadRequest, "%v", errStalled)
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return refuse(http.StatusBadRequest, "the body is cut short")
 	}
 	return refuse(http.StatusBadRequest, "the body cannot be read: %v", err)
+}
+
+func (a *API) tooLarge() error {
+	return refuse(http.StatusRequestEntityTooLarge, "the body is larger than --web.max-body, %d bytes (compressed or not)", a.MaxBody)
 }
 
 // stallReader gives each piece of the body a deadline, and ends with the
@@ -131,9 +137,13 @@ type stallReader struct {
 	control *http.ResponseController
 	piece   time.Duration // limit of one Read
 	end     time.Time
+	err     error // of a Read before: once the body has ended, so may the request's context
 }
 
 func (s *stallReader) Read(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
 	deadline := time.Now().Add(s.piece)
 	if deadline.After(s.end) {
 		deadline = s.end
@@ -151,7 +161,16 @@ func (s *stallReader) Read(p []byte) (int, error) {
 	if errors.As(err, &timeout) && timeout.Timeout() && !time.Now().Before(deadline) {
 		err = errStalled // and not interrupted by the request's end
 	}
+	s.err = err
 	return n, err
+}
+
+// lost reports whether reading ended because the request did: the daemon is
+// shutting down, or the connection is gone. A body that its client ended, too early
+// even, is not lost, though its end is that of the request's context, too.
+func (s *stallReader) lost() bool {
+	ended := s.err == nil || errors.Is(s.err, io.EOF) || errors.Is(s.err, io.ErrUnexpectedEOF) || errors.Is(s.err, errStalled)
+	return !ended && s.ctx.Err() != nil
 }
 
 // limitReader is io.LimitReader with an error instead of an early end. Its

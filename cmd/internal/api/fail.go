@@ -36,8 +36,9 @@ const (
 	retryDisk = 5 // a disk that refuses to write
 )
 
-// classify maps an error to what the client is told, by consequence.
-func classify(err error) (e *statusError, unexpected bool) {
+// classify maps an error to what the client is told, by consequence. ctx is the
+// request's.
+func classify(ctx context.Context, err error) (e *statusError, unexpected bool) {
 	var wrong *params.Error
 	var missing *tsdb.NotFoundError
 	switch {
@@ -59,6 +60,8 @@ func classify(err error) (e *statusError, unexpected bool) {
 		return &statusError{code: http.StatusMethodNotAllowed, text: err.Error()}, false
 	case errors.Is(err, context.DeadlineExceeded):
 		return &statusError{code: http.StatusGatewayTimeout, text: "it took longer than the time limit"}, false
+	case errors.Is(err, context.Canceled) && hungUp(ctx):
+		return &statusError{code: statusHungUp, text: "the client closed the connection before the answer was there"}, false
 	case errors.Is(err, context.Canceled), errors.Is(err, tsdb.ErrClosed):
 		return &statusError{code: http.StatusServiceUnavailable, retry: retrySoon, text: "the daemon is shutting down"}, false
 	}
@@ -67,7 +70,7 @@ func classify(err error) (e *statusError, unexpected bool) {
 
 // fail answers with an error. It logs what nobody could expect, once.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
-	e, unexpected := classify(err)
+	e, unexpected := classify(r.Context(), err)
 	if unexpected {
 		level.Error(a.Logger).Log("msg", "request failed", "method", r.Method, "path", params.Clip(r.URL.Path), "err", err)
 	}

@@ -59,14 +59,12 @@ func (in *intake) read(b *body, arrays bool) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case in.ctx.Err() != nil && !errors.Is(err, errStalled): // the daemon is shutting down, or nobody waits for the answer
-			return in.ctx.Err()
 		case errors.As(err, &unusable):
 			in.refuse(src.number(), unusable)
 		case errors.Is(err, errMemory):
 			return err
 		default:
-			return in.cutShort(in.api.bodyError(err))
+			return in.cutShort(in.api.bodyError(b.stall, err))
 		}
 	}
 }

@@ -101,7 +101,7 @@ func (a *API) list(w http.ResponseWriter, r *http.Request, _ string) error {
 	var page tsdb.Page
 	err = a.query(r, func(ctx context.Context) (err error) {
 		page, err = a.Store.Select(ctx, q.Query)
-		timedOut := ctx.Err() != nil && r.Context().Err() == nil
+		timedOut := errors.Is(ctx.Err(), context.DeadlineExceeded)
 		switch {
 		case err == nil && !page.Complete && len(page.Invocations) == 0 && timedOut:
 			return context.DeadlineExceeded

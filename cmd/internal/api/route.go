@@ -62,6 +62,8 @@ func (a *API) table() map[string]route {
 // be "a//b" or "..".
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o := a.newWriter(w, r)
+	r, done := outlast(r)
+	defer done()
 	endpoint, arg, err := a.match(r)
 	if refused := a.admit(o, r, endpoint); refused != nil {
 		err = refused

@@ -69,8 +69,9 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	}
 
 	// ---- HTTP
-	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancelRequests()
+	// A request that this ends is told from one whose client went away.
+	requests, cancelRequests := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancelRequests(tsdb.ErrClosed)
 	endpoints := c.api(db, logger, consumers)
 	endpoints.Access, endpoints.Redact = file.access, secrets.Invocation
 	endpoints.Metrics, endpoints.MetricsPage = metrics, metrics.page(logger)
@@ -91,7 +92,7 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 			return nil
 		}, func(error) {
 			db.Leave() // before consumers stop listening: the next start tells the gap from here on
-			cancelRequests()
+			cancelRequests(tsdb.ErrClosed)
 		})
 	}
 	for _, consumer := range consumers {
