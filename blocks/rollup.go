@@ -49,7 +49,7 @@ type rollupKey struct {
 // tally makes the rollups of one transaction, by minute.
 type tally struct {
 	gone   map[rollupKey]*rollup.Rollup // of rows that were counted and leave
-	ranked rankings[int64]              // by id in the file's dictionaries
+	ranked rollup.Rankings[int64]       // by id in the file's dictionaries
 
 	facts  []rollup.Fact // by row
 	gather rollup.Gather
@@ -70,8 +70,8 @@ func (t *tally) reset(done bool) {
 	t.part.Reset() // its names may be parts of whole records
 	clear(t.facts)
 	t.facts = t.facts[:0]
-	if t.ranked.forget(); !done {
-		t.ranked = rankings[int64]{}
+	if t.ranked.Forget(); !done {
+		t.ranked = rollup.Rankings[int64]{}
 	}
 }
 
@@ -84,7 +84,7 @@ func (t *tally) leaves(v *task.Invocation, name int64) {
 // note remembers what is to be counted of the next row of a cut, which is at hand
 // when it is inserted.
 func (t *tally) note(v *task.Invocation, ids dictIDs) {
-	t.facts = append(t.facts, rollup.FactOf(v, t.ranked.of(v, ids.worker, ids.queue)))
+	t.facts = append(t.facts, rollup.FactOf(v, t.ranked.Of(v, ids.worker, ids.queue)))
 }
 
 // minutes calls fn with the rollups of the rows of a cut, which are in time order:
@@ -111,7 +111,7 @@ func (t *tally) minutes(rows []placed, fn func(rollupKey, *rollup.Rollup) error)
 				t.gather.Add(&t.facts[n-1])
 			}
 			t.last[name] = 0
-			t.ranked.take(&t.gather, &t.part)
+			t.ranked.Take(&t.gather, &t.part)
 			if err := fn(rollupKey{rollup.Minute, name, start, 0}, &t.part); err != nil {
 				t.last = nil
 				return err
@@ -250,7 +250,7 @@ type sealTally struct {
 
 	gathers map[int64]*rollup.Gather // rows that are not in hours yet, by name id
 	rows    int                      // how many
-	ranked  rankings[string]
+	ranked  rollup.Rankings[string]
 	part    rollup.Rollup
 }
 
@@ -273,7 +273,7 @@ func (t *sealTally) add(c *conn, v *task.Invocation, name int64) error {
 		g = &rollup.Gather{}
 		t.gathers[name] = g
 	}
-	f := rollup.FactOf(v, t.ranked.of(v, v.Worker, v.Queue))
+	f := rollup.FactOf(v, t.ranked.Of(v, v.Worker, v.Queue))
 	g.Add(&f) // its names are those of the source's dictionaries
 	if t.rows++; t.rows == maxGathered {
 		t.settle()
@@ -287,12 +287,12 @@ func (t *sealTally) settle() {
 		t.hours = map[int64]*rollup.Rollup{}
 	}
 	for name, g := range t.gathers {
-		if t.ranked.take(g, &t.part); !t.part.Empty() {
+		if t.ranked.Take(g, &t.part); !t.part.Empty() {
 			rollupAt(t.hours, name).Merge(&t.part)
 		}
 	}
 	t.gathers, t.rows = nil, 0 // each keeps room for as many rows as it had
-	t.ranked.forget()
+	t.ranked.Forget()
 }
 
 // flush writes the hour and adds it to the day.

@@ -35,7 +35,7 @@ type ActiveCut struct {
 func (h *Head) Account() Account {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	a := Account{Snapshot: Snapshot{Invs: append([]*task.Invocation(nil), h.invs...), h: h, seq: h.seq, bytes: h.bytes}, NextCut: h.nextCut}
+	a := Account{Snapshot: h.snapshot(), NextCut: h.nextCut}
 	for e := range h.stored {
 		a.Stored = append(a.Stored, e.rows...)
 	}

@@ -36,6 +36,7 @@ type Head struct {
 	byID        map[string]*entry
 	slots       []*entry           // dense, for snapshots
 	invs        []*task.Invocation // invs[i] is slots[i].inv
+	ats         []int64            // ats[i] is the row time of invs[i]
 	open        list               // by the arrival of the last event
 	done        list               // finished or given up, the same
 	bytes       int64
@@ -208,7 +209,7 @@ func (h *Head) apply(e *entry, v *task.Invocation, base Base, now int64) {
 			h.reserved--
 		}
 		h.slots = append(h.slots, e)
-		h.invs = append(h.invs, merged)
+		h.invs, h.ats = append(h.invs, merged), append(h.ats, 0)
 	}
 	h.set(e, merged, now)
 }
@@ -230,7 +231,7 @@ func (h *Head) set(e *entry, v *task.Invocation, now int64) {
 	h.bytes -= e.size
 	e.inv, e.size, e.touched = v, v.Size(), now
 	h.bytes += e.size
-	h.invs[e.slot] = v
+	h.invs[e.slot], h.ats[e.slot] = v, v.RowTime()
 	if e.list != nil {
 		e.list.remove(e)
 	}
@@ -273,9 +274,9 @@ func (h *Head) remove(e *entry) {
 	}
 	last := len(h.slots) - 1
 	moved := h.slots[last]
-	h.slots[e.slot], h.invs[e.slot], moved.slot = moved, moved.inv, e.slot
+	h.slots[e.slot], h.invs[e.slot], h.ats[e.slot], moved.slot = moved, moved.inv, h.ats[last], e.slot
 	h.slots[last], h.invs[last] = nil, nil
-	h.slots, h.invs = h.slots[:last], h.invs[:last]
+	h.slots, h.invs, h.ats = h.slots[:last], h.invs[:last], h.ats[:last]
 }
 
 // ReserveBytes counts bytes of a body that is being decoded against the cap.
@@ -387,7 +388,9 @@ func (h *Head) Size() (records, bytes int64) {
 
 // Snapshot is the head at one moment. Its invocations are shared: read only.
 type Snapshot struct {
-	Invs  []*task.Invocation
+	Invs []*task.Invocation
+	// Ats are their row times: a look into each, all over the memory, takes 0.1 µs.
+	Ats   []int64
 	h     *Head
 	seq   uint64
 	bytes int64
@@ -402,7 +405,7 @@ func (h *Head) Snapshot() Snapshot {
 
 // snapshot is Snapshot for who holds mu.
 func (h *Head) snapshot() Snapshot {
-	return Snapshot{Invs: append([]*task.Invocation(nil), h.invs...), h: h, seq: h.seq, bytes: h.bytes}
+	return Snapshot{Invs: append([]*task.Invocation(nil), h.invs...), Ats: append([]int64(nil), h.ats...), h: h, seq: h.seq, bytes: h.bytes}
 }
 
 // Holds reports whether an id was in the head at the time of the snapshot and

@@ -1,7 +1,6 @@
 package tsdb
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -170,7 +169,7 @@ func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View
 	m := merger{ctx: ctx, q: &q, fn: fn, seen: map[string]bool{}, bounded: hint > 0}
 	var err error
 	if hint == anyOrder {
-		m.memory = pick(snap.Invs, &q, 0)
+		m.memory = pick(snap, &q, 0)
 	} else if m.memory, err = db.memoryRows(ctx, &q, snap, hint); err != nil {
 		return nil, err
 	}
@@ -203,7 +202,7 @@ func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View
 
 // memoryRows collects what the head and the parked file have to offer, in order.
 func (db *DB) memoryRows(ctx context.Context, q *Query, snap *head.Snapshot, hint int) ([]*task.Invocation, error) {
-	rows := pick(snap.Invs, q, hint)
+	rows := pick(snap, q, hint)
 	parked := db.compact.Parked()
 	if parked == nil || !mayBeOpen(&q.Filter) {
 		return rows, nil
@@ -268,52 +267,11 @@ func mayBeOpen(f *task.Filter) bool {
 	return len(f.States) == 0 || slices.ContainsFunc(f.States, func(s task.State) bool { return !s.Finished() })
 }
 
-// pick returns the rows that match and come after the cursor, in order; at
-// most hint of them unless hint is 0.
-func pick(invs []*task.Invocation, q *Query, hint int) []*task.Invocation {
-	var out []*task.Invocation
-	for _, v := range invs {
-		if !q.matches(v) || q.After != nil && !follows(v.Key(), *q.After, q.Oldest) {
-			continue
-		}
-		out = append(out, v)
-		// Keep the selection near the size that is asked for.
-		if hint > 0 && len(out) >= 4*hint+1000 {
-			sortRows(out, q.Oldest)
-			out = out[:hint]
-		}
-	}
-	sortRows(out, q.Oldest)
-	if hint > 0 && len(out) > hint {
-		out = out[:hint]
-	}
-	return out
-}
-
 // found reports whether an invocation, details included, has the words.
 func (q *Query) found(v *task.Invocation) bool { return q.Text == nil || q.Text.Match(v) }
 
 // matches reports whether an invocation in memory is wanted.
 func (q *Query) matches(v *task.Invocation) bool { return q.Match(v) && q.found(v) }
-
-// follows reports whether k comes after the cursor in the query's direction.
-func follows(k, cursor task.Key, oldest bool) bool {
-	c := k.Compare(cursor)
-	return oldest && c > 0 || !oldest && c < 0
-}
-
-func sortRows(rows []*task.Invocation, oldest bool) {
-	slices.SortFunc(rows, func(a, b *task.Invocation) int {
-		c := cmp.Compare(a.RowTime(), b.RowTime())
-		if c == 0 {
-			c = a.Key().Compare(b.Key())
-		}
-		if !oldest {
-			return -c
-		}
-		return c
-	})
-}
 
 // merger interleaves the rows in memory and of legacy files with those of the
 // blocks. Where an id

@@ -368,11 +368,13 @@ func (s *summation) settle(ctx context.Context, view *blocks.View) (ok bool, err
 			}
 		}
 	}
+	held := s.added.Batch()
 	for _, v := range s.account.Invs {
-		if !counted[v] {
-			s.take(s.added, v)
+		if !counted[v] && s.rolls(v) {
+			held.Add(v)
 		}
 	}
+	held.Flush()
 	var ids []string
 	for _, v := range s.account.Stored {
 		switch d := v.Day(); {
@@ -399,19 +401,22 @@ func (s *summation) settle(ctx context.Context, view *blocks.View) (ok bool, err
 
 // take counts an invocation if its row time is in a stretch that rollups count.
 func (s *summation) take(set *rollup.Set, v *task.Invocation) {
-	if s.name != "" && v.TaskName != s.name {
+	if !s.rolls(v) {
 		return
 	}
-	at := v.RowTime()
-	for _, r := range s.rolled {
-		if r.has(at) {
-			if set == s.gone { // as the day counted it
-				v = blocks.Counted(v, s.firstWaits[v.Day()])
-			}
-			set.Add(v)
-			return
-		}
+	if set == s.gone { // as the day counted it
+		v = blocks.Counted(v, s.firstWaits[v.Day()])
 	}
+	set.Add(v)
+}
+
+// rolls reports whether an invocation is in what rollups count of the sum.
+func (s *summation) rolls(v *task.Invocation) bool {
+	if s.name != "" && v.TaskName != s.name {
+		return false
+	}
+	at := v.RowTime()
+	return slices.ContainsFunc(s.rolled, func(r stretch) bool { return r.has(at) })
 }
 
 // memory adds the parked invocations that are not in the head.

@@ -1,22 +1,20 @@
-package blocks
+package rollup
 
 import (
 	"cmp"
 	"slices"
 	"strings"
 
-	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
 )
 
 // maxRanked bounds the names that a writer remembers: clients may invent them.
 const maxRanked = 1 << 16
 
-// ranking remembers names and their order, so that the rows of a cut are counted
-// by numbers: names are hashed and compared when one is new, and not for each row.
+// ranking remembers names and their order, so that rows are counted by numbers: names are hashed and compared when one is new, and not for each row.
 // K is what tells what is named apart: ids in a dictionary, or other names.
 type ranking[K comparable] struct {
-	rollup.Ranks
+	Ranks
 	byKey  map[K]int32
 	byName map[string]int32 // both are places in Rank
 }
@@ -55,11 +53,11 @@ func (g *ranking[K]) sort() {
 	}
 }
 
-// rankings are the groups of a file's workers, and its queues.
-type rankings[K comparable] struct{ groups, queues ranking[K] }
+// Rankings are the groups of workers, and queues. The zero Rankings know none.
+type Rankings[K comparable] struct{ groups, queues ranking[K] }
 
-// of are the places of v's worker and queue.
-func (r *rankings[K]) of(v *task.Invocation, worker, queue K) (at rollup.Places) {
+// Of are the places of v's worker and queue.
+func (r *Rankings[K]) Of(v *task.Invocation, worker, queue K) (at Places) {
 	var ok bool
 	if at.Group, ok = r.groups.byKey[worker]; !ok {
 		at.Group = r.groups.add(worker, task.WorkerGroup(v.Worker))
@@ -70,16 +68,16 @@ func (r *rankings[K]) of(v *task.Invocation, worker, queue K) (at rollup.Places)
 	return at
 }
 
-// take is what g has counted.
-func (r *rankings[K]) take(g *rollup.Gather, to *rollup.Rollup) {
+// Take replaces to by what g has counted, of places that Of gave out, and empties g.
+func (r *Rankings[K]) Take(g *Gather, to *Rollup) {
 	r.groups.sort()
 	r.queues.sort()
 	g.Take(to, r.groups.Ranks, r.queues.Ranks)
 }
 
-// forget starts again when there are too many. Nothing may be gathered then.
-func (r *rankings[K]) forget() {
+// Forget starts again when there are too many. Nothing may be gathered then.
+func (r *Rankings[K]) Forget() {
 	if len(r.groups.byKey)+len(r.queues.byKey) > maxRanked {
-		*r = rankings[K]{}
+		*r = Rankings[K]{}
 	}
 }
