@@ -18,6 +18,7 @@ import (
 
 type benchCommand struct {
 	options bench.Options
+	trust   trustFlags
 	json    bool
 }
 
@@ -37,6 +38,7 @@ func (c *benchCommand) register(cmd *kingpin.CmdClause) {
 	cmd.Flag("seed", "Of the generated load.").Default("1").Uint64Var(&o.Seed)
 	cmd.Flag("url", "A running daemon for the benchmark ingest, which leaves its invocations there; without it each benchmark starts a daemon of its own. Not from DAYBOOK_URL, as a daemon that is in use is rarely meant.").
 		Envar("DAYBOOK_BENCH_URL").StringVar(&o.URL)
+	c.trust.register(cmd)
 	cmd.Flag("profile", "A directory to write CPU profiles of the daemons to while they take invocations in.").ExistingDirVar(&o.Profile)
 	cmd.Flag("json", "Print JSON.").BoolVar(&c.json)
 	cmd.Arg("benchmark", "What to measure: "+strings.Join(bench.Names, ", ")+". Without any: all, in about five minutes.").EnumsVar(&o.Benchmarks, bench.Names...)
@@ -48,9 +50,12 @@ func (c *benchCommand) run() error {
 			return &tsdb.OptionsError{Err: err}
 		}
 	}
+	var err error
+	if c.options.TLS, err = c.trust.config(); err != nil {
+		return &tsdb.OptionsError{Err: err}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	var err error
 	if c.options.Binary, err = os.Executable(); err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}

@@ -18,23 +18,21 @@ import (
 type importCommand struct {
 	dir   string // all tools take it; this one has no use for it
 	url   string
+	trust trustFlags
 	files []string
 }
 
 func (c *importCommand) register(cmd *kingpin.CmdClause) {
-	urlFlag(cmd, &c.url)
+	cmd.Flag("url", "Where the daemon is.").Default("http://127.0.0.1:8365").StringVar(&c.url)
+	c.trust.register(cmd)
 	cmd.Flag("storage.path", "As of all tools; not used, as the daemon at --url knows its directory.").Default("./data").StringVar(&c.dir)
 	cmd.Arg("file", "NDJSON files, plain or compressed with gzip or zstd; - is the standard input.").Required().StringsVar(&c.files)
-}
-
-func urlFlag(cmd *kingpin.CmdClause, to *string) {
-	cmd.Flag("url", "Where the daemon is.").Default("http://127.0.0.1:8365").StringVar(to)
 }
 
 func (c *importCommand) run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	client, err := newImportClient(c.url)
+	client, err := newImportClient(c.url, c.trust)
 	if err != nil {
 		return &tsdb.OptionsError{Err: err}
 	}
@@ -74,6 +72,9 @@ type importer struct {
 
 func (im *importer) files(ctx context.Context, names []string) error {
 	for _, name := range names {
+		if name == "" { // what kingpin makes of -
+			name = "-"
+		}
 		if err := im.file(ctx, name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -83,9 +84,6 @@ func (im *importer) files(ctx context.Context, names []string) error {
 
 func (im *importer) file(ctx context.Context, name string) error {
 	var f io.ReadCloser = os.Stdin
-	if name == "" { // what kingpin makes of -
-		name = "-"
-	}
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {

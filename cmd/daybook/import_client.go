@@ -38,18 +38,25 @@ func (e *tooLargeError) Error() string { return e.text }
 // importClient posts lines to a daemon.
 type importClient struct {
 	endpoint string
+	shown    string // the address without the password
 	http     *http.Client
 	reached  bool // it answered before, so that it may come back
 }
 
-func newImportClient(base string) (*importClient, error) {
-	if _, err := parseDaemonURL(base); err != nil {
+func newImportClient(base string, trust trustFlags) (*importClient, error) {
+	u, err := parseDaemonURL(base)
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if transport.TLSClientConfig, err = trust.config(); err != nil {
 		return nil, err
 	}
 	return &importClient{
+		shown:    u.Redacted(),
 		endpoint: strings.TrimSuffix(base, "/") + "/api/v1/invocations",
 		// A redirect would turn the POST into a GET, whose answer is not about the lines.
-		http: &http.Client{Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		http: &http.Client{Timeout: time.Minute, Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}, nil
 }
 
@@ -106,6 +113,8 @@ func (c *importClient) try(ctx context.Context, body []byte) (a importAnswer, af
 		return a, 0, &busyError{fmt.Errorf("read the answer: %w", err)}
 	}
 	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		return a, 0, wantsPassword(c.shown, resp)
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return a, 0, fmt.Errorf("--url leads elsewhere: the answer is %s, to %s", resp.Status, elsewhere(resp))
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusGatewayTimeout, http.StatusBadGateway:

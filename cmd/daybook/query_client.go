@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -24,15 +21,13 @@ import (
 
 // daemonFlags say where a daemon may be, and how to trust it.
 type daemonFlags struct {
-	url      string
-	ca       string
-	insecure bool
+	url   string
+	trust trustFlags
 }
 
 func (f *daemonFlags) register(cmd *kingpin.CmdClause) {
 	cmd.Flag("url", "Where the daemon may be, as in https://user:password@db.example.com:8365; empty does not ask one.").Default("http://127.0.0.1:8365").StringVar(&f.url)
-	cmd.Flag("url.ca-file", "PEM file of the authority that vouches for an https --url, besides the system's.").StringVar(&f.ca)
-	cmd.Flag("url.insecure", "Take any certificate of an https --url.").BoolVar(&f.insecure)
+	f.trust.register(cmd)
 }
 
 // client returns nil if no daemon is to be asked.
@@ -44,23 +39,14 @@ func (f *daemonFlags) client() (*daemonClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := x509.SystemCertPool()
+	trust, err := f.trust.config()
 	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if f.ca != "" {
-		pem, err := os.ReadFile(f.ca)
-		if err != nil {
-			return nil, fmt.Errorf("--url.ca-file: %w", err)
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--url.ca-file: no certificate in %s", f.ca)
-		}
+		return nil, err
 	}
 	dial := &net.Dialer{Timeout: 5 * time.Second}
 	return &daemonClient{base: strings.TrimSuffix(f.url, "/"), shown: u.Redacted(), http: &http.Client{Transport: &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: dial.DialContext, ResponseHeaderTimeout: 10 * time.Minute,
-		TLSClientConfig: &tls.Config{RootCAs: pool, InsecureSkipVerify: f.insecure},
+		TLSClientConfig: trust,
 	}}}, nil
 }
 
@@ -121,7 +107,7 @@ func (c *daemonClient) try(ctx context.Context, given url.Values) (page queryPag
 	isJSON := json.Unmarshal(body, &said) == nil
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
-		return page, 0, fmt.Errorf("%s answers %s: give user:password@ in --url", c.shown, resp.Status)
+		return page, 0, wantsPassword(c.shown, resp)
 	case isJSON && said.Error != "":
 		c.answered = true
 		if code := resp.StatusCode; code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {

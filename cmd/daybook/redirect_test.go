@@ -39,7 +39,7 @@ func TestImportNeedsADaybook(t *testing.T) {
 	} {
 		s := httptest.NewServer(x.answer)
 		defer s.Close()
-		client, err := newImportClient(s.URL)
+		client, err := newImportClient(s.URL, trustFlags{})
 		if err != nil {
 			t.Fatal(err)
 		}

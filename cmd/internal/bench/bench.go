@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -33,9 +34,10 @@ type Options struct {
 	// Invocations end the first one of ingest instead; 0 does not.
 	Invocations int
 	WALSync     string
-	URL         string // of a running daemon, for ingest; "" starts one
-	Profile     string // directory for CPU profiles of the daemons; "" takes none
-	Version     string // of the program, for the report
+	URL         string      // of a running daemon, for ingest; "" starts one
+	TLS         *tls.Config // for an https URL; nil trusts whom the system trusts
+	Profile     string      // directory for CPU profiles of the daemons; "" takes none
+	Version     string      // of the program, for the report
 
 	Progress func(text string) // told what is being done; may be nil
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,13 +45,13 @@ type event struct {
 var eventLine = regexp.MustCompile(` msg="(sealed|deleted) day"`)
 
 // client keeps as many connections as anybody here uses.
-func client() *http.Client {
-	return &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 1200, DisableCompression: true}}
+func client(trust *tls.Config) *http.Client {
+	return &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 1200, DisableCompression: true, TLSClientConfig: trust}}
 }
 
 // remote is a daemon that runs anyway.
-func remote(url string) *daemon {
-	return &daemon{url: strings.TrimSuffix(url, "/"), http: client()}
+func remote(url string, trust *tls.Config) *daemon {
+	return &daemon{url: strings.TrimSuffix(url, "/"), http: client(trust)}
 }
 
 // readyWithin bounds a start, replay of the log included.
@@ -72,7 +73,7 @@ var addrField = regexp.MustCompile(` addr=(\S+)`)
 
 // launch starts a daemon and returns once it listens.
 func (r *run) launch(ctx context.Context, dir string, flags ...string) (*daemon, error) {
-	d := &daemon{dir: dir, http: client(), done: make(chan struct{})}
+	d := &daemon{dir: dir, http: client(nil), done: make(chan struct{})}
 	args := append([]string{"serve", "--storage.path=" + dir, "--web.listen-address=127.0.0.1:0", "--web.enable-admin-api",
 		"--wal.sync=" + r.WALSync, "--retention.disk-usage=0", "--retention.time=0"}, flags...) // 0 keeps: days of the past are made
 	d.cmd = exec.Command(r.Binary, args...)

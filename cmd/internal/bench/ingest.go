@@ -44,7 +44,7 @@ func (r *run) ingest(ctx context.Context) (err error) {
 // ingester is a daemon of our own on a directory, or the one of --url.
 func (r *run) ingester(ctx context.Context, dir string) (*daemon, error) {
 	if r.URL != "" {
-		return remote(r.URL), nil
+		return remote(r.URL, r.TLS), nil
 	}
 	return r.start(ctx, dir)
 }

@@ -42,10 +42,11 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func sendTo(t *testing.T, f *fake, s sending) sent {
 	t.Helper()
 	f.bodies = map[string]int{}
-	server := httptest.NewServer(f)
+	server := httptest.NewTLSServer(f) // of an authority that has to be named
 	defer server.Close()
+	trust := server.Client().Transport.(*http.Transport).TLSClientConfig
 	r := run{Options: Options{Seed: 1, Progress: func(string) {}}}
-	out, err := r.send(t.Context(), remote(server.URL), s)
+	out, err := r.send(t.Context(), remote(server.URL, trust), s)
 	if err != nil {
 		t.Fatal(err)
 	}
