@@ -37,7 +37,7 @@ var (
 		{"exception_type", "Only with this exception type."},
 		{"root_id", "Only of the chain, group or chord with this root."},
 		{"task_id", "Only this one."},
-		{"q", `Words that have to be in the id, name, args, kwargs, result, exception or traceback; "a phrase", prefix*, /substring/.`},
+		{"q", `Words that have to be in the id, name, args, kwargs, result, exception or traceback; "a phrase", prefix*, /substring/. A task id that is a UUID is one word: a short id is its beginning, d773f914*.`},
 		{"from", "Row time from: RFC 3339, a date, Unix seconds, now, or before now, written --from=-1h."},
 		{"to", "Row time before: as --from."},
 		{"min_runtime_ms", "Ran at least so many milliseconds."},
