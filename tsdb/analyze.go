@@ -25,6 +25,9 @@ func Analyze(ctx context.Context, dir, target string) (*blocks.Analysis, error) 
 	for try := 1; ; try++ {
 		paths, err := dayPaths(dir, d)
 		if err == nil && len(paths) == 0 {
+			if err := wantData(dir); err != nil {
+				return nil, fmt.Errorf("open %s: %w", dir, err)
+			}
 			return nil, fmt.Errorf("there is no day %s here: daybook ls shows the days", d)
 		}
 		var a *blocks.Analysis

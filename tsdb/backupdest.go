@@ -82,22 +82,6 @@ func checkBackup(dir, dest string) error {
 	return nil
 }
 
-// isDataDir wants something to be backed up, and to be readable.
-func isDataDir(dir string) error {
-	found := false
-	for _, sub := range []string{"days", "live", "wal"} {
-		_, err := os.ReadDir(filepath.Join(dir, sub))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("the data directory: %w", err)
-		}
-		found = found || err == nil
-	}
-	if !found {
-		return fmt.Errorf("%s is no data directory: it has neither days/ nor live/ nor wal/", dir)
-	}
-	return nil
-}
-
 // outside wants a path, which need not exist, not to be in a directory, be it
 // by way of links.
 func outside(path, dir string, fi fs.FileInfo) error {

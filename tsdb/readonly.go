@@ -21,11 +21,17 @@ const listTries = 40
 // OpenReadOnly opens a data directory for reading only: one that a daemon is
 // using, a backup, or a directory of copied day files. It takes no lock and
 // changes nothing. The DB is ready at once and shows the directory as it was
-// then. Of the options only Dir, Logger, Now, OpenTimeout and FilterBytes are
-// used.
+// then. Of the options only Dir, Logger, Now, OpenTimeout, FilterBytes and Legacy
+// are used. A directory in which nothing is Daybook's is refused, unless there are
+// legacy files to be read.
 func OpenReadOnly(o Options) (*DB, error) {
 	if o.Dir == "" {
 		return nil, &OptionsError{errors.New("the data directory (--storage.path) is empty")}
+	}
+	if len(o.Legacy) == 0 {
+		if err := wantData(o.Dir); err != nil {
+			return nil, err
+		}
 	}
 	o.defaults()
 	for try := 1; ; try++ {

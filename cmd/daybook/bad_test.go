@@ -22,6 +22,10 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty := filepath.Join(dir, "empty")
+	if err := os.MkdirAll(filepath.Join(empty, "days"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for args, want := range map[string]int{
 		"":                     2,
 		"bogus":                2,
@@ -48,7 +52,8 @@ func TestExitCodes(t *testing.T) {
 		"serve --log.level=loud":                                                     2,
 		"serve --storage.path=" + file:                                               1,
 		"ls --storage.path=" + dir + "/nope":                                         1,
-		"ls --storage.path=" + dir:                                                   0,
+		"ls --storage.path=" + dir:                                                   1,
+		"ls --storage.path=" + empty:                                                 0,
 		"ls extra":                                                                   2,
 		"dump":                                                                       2,
 		"dump --state=DONE 2026-11-23":                                               2,
@@ -56,7 +61,8 @@ func TestExitCodes(t *testing.T) {
 		"dump 2026-11-23 --storage.path=" + dir:                                      1,
 		"dump 2026-02-30 --storage.path=" + dir:                                      1,
 		"dump " + file + " --storage.path=" + dir:                                    1,
-		"verify --storage.path=" + dir:                                               0,
+		"verify --storage.path=" + dir:                                               1,
+		"verify --storage.path=" + empty:                                             0,
 		"verify 2026-11-23 --storage.path=" + dir:                                    1,
 		"import":                       2,
 		"import --url=nowhere " + file: 2,

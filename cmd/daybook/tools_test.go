@@ -168,3 +168,26 @@ func TestClosedPipe(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, &errOut)
 	}
 }
+
+// TestNoDataDirectory wants a directory that is not Daybook's named, and not taken for
+// one that is empty: a mistyped path, or a place where nothing is mounted.
+func TestNoDataDirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "lost+found"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	day := "2026-11-23"
+	for _, args := range [][]string{
+		{"ls"}, {"dump", day}, {"query", "--url="}, {"sql", "SELECT 1"}, {"sql", "--attach"}, {"analyze", day}, {"verify"}, {"verify", day},
+		{"retention", "--dry-run"}, {"serve", "--storage.read-only", "--web.listen-address=127.0.0.1:0"},
+	} {
+		out, stderr, code := command(t, nil, append(args, "--storage.path="+dir)...)
+		if code != 1 || out != "" || !strings.Contains(stderr, dir) || !strings.Contains(stderr, "no data directory") || !strings.Contains(stderr, "--storage.path") {
+			t.Errorf("daybook %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, stderr)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
