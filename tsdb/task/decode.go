@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -175,7 +176,9 @@ func (w *wireInvocation) place(v *Invocation, retries int32, finished, updated i
 		return err
 	}
 	if w.GivenUp && !state.Finished() {
-		v.GivenUpAt = given
+		if v.GivenUpAt = given; given == 0 {
+			v.GivenUpAt = cmp.Or(newest, undated)
+		}
 	}
 	at := w.stateAt(v, state, finished, retryAt)
 	switch {
@@ -255,6 +258,9 @@ func (w *wireInvocation) state(v *Invocation, finished int64) (State, error) {
 	return StateUnknown, nil
 }
 
+// undated is when a line without any time says that it was given up.
+const undated = -1
+
 // WithTime completes a line that came with ErrNoTime by the time of the newest
 // event of the invocation it adds to, in microseconds.
 func (v *Invocation) WithTime(updatedAt int64) {
@@ -265,6 +271,9 @@ func (v *Invocation) WithTime(updatedAt int64) {
 		v.Outcome.At = updatedAt
 	}
 	v.UpdatedAt = updatedAt
+	if v.GivenUpAt == undated {
+		v.GivenUpAt = updatedAt
+	}
 	v.Limit()
 }
 

@@ -101,6 +101,38 @@ func TestParseJSONRefuses(t *testing.T) {
 	}
 }
 
+// Given up without updated_at is given up at the latest time of the line; without any,
+// at the newest event of what is known.
+func TestParseJSONGivenUp(t *testing.T) {
+	for _, c := range []struct {
+		line string
+		at   int64
+	}{
+		{`{"task_id":"a","state":"STARTED","started_at":5,"updated_at":9,"given_up":true}`, 9e6},
+		{`{"task_id":"a","updated_at":9,"given_up":true}`, 9e6},
+		{`{"task_id":"a","state":"STARTED","started_at":5,"given_up":true}`, 5e6},
+		{`{"task_id":"a","sent_at":7,"started_at":5,"eta":8,"given_up":true}`, 7e6},
+		{`{"task_id":"a","transitions":[{"state":"STARTED","at":6}],"given_up":true}`, 6e6},
+		{`{"task_id":"a","state":"STARTED","started_at":5,"updated_at":null,"given_up":true}`, 5e6},
+		{`{"task_id":"a","started_at":5,"given_up":false}`, 0},
+		{`{"task_id":"a","finished_at":5,"given_up":true}`, 0},
+		{`{"task_id":"a","given_up":true}`, 77},
+		{`{"task_id":"a","state":"STARTED","given_up":true}`, 77},
+		{`{"task_id":"a","state":"FAILURE","given_up":true}`, 0},
+		{`{"task_id":"a","worker":"w"}`, 0},
+	} {
+		v, err := ParseJSON([]byte(c.line))
+		if errors.Is(err, ErrNoTime) {
+			v.WithTime(77)
+			err = nil
+		}
+		if err != nil || v.GivenUpAt != c.at || (c.at != 0) != strings.Contains(string(AppendJSON(nil, &v)), `"given_up":true`) {
+			t.Errorf("%s: given up at %d, want %d: %v", c.line, v.GivenUpAt, c.at, err)
+		}
+		requireScanned(t, &Parser{}, []byte(c.line))
+	}
+}
+
 func TestParseJSONMendsAndCuts(t *testing.T) {
 	line := "{\"task_id\":\"a\",\"finished_at\":5.1234567,\"args\":[1, \"x\"],\"result\":\"bad \xff \\u0000 \\ud800\",\"traceback\":\"" + strings.Repeat("é", 40_000) + "\"}"
 	v, err := ParseJSON([]byte(line))
