@@ -101,7 +101,7 @@ var errEnough = errors.New("enough findings")
 const (
 	remedyRestore = "move it to quarantine/ and restore the file from a backup"
 	remedyUpgrade = "use a newer Daybook; the file itself is fine"
-	remedyMove    = "move it out of the data directory"
+	remedyMove    = "if it is in a data directory, move it out of there"
 )
 
 func (r *report) add(remedy, format string, args ...any) error {
@@ -133,7 +133,7 @@ func (r *report) notice(err error) error {
 	case errors.As(err, &foreign):
 		err = r.add(remedyMove, "%v", foreign)
 	case errors.As(err, &unsafe):
-		err = r.add("if it is still being written, wait; else move both to quarantine/", "%v", unsafe)
+		err = r.add(unsafe.Advice(), "%v", unsafe)
 	case errors.As(err, &damaged), ofContent(err),
 		errors.As(err, &sqlite) && (sqlite.Code == sqlite3.ErrCorrupt || sqlite.Code == sqlite3.ErrNotADB):
 		err = r.add(remedyRestore, "%v", err)
@@ -152,6 +152,11 @@ func (r *report) notice(err error) error {
 
 // day checks a file of days/, with its checksum.
 func (r *report) day(ctx context.Context, deep bool) error {
+	if _, _, ok := ParseSealedName(filepath.Base(r.path)); !ok {
+		if name := rightName(r.path); name != "" {
+			return r.add("name it "+name, "this is a day file under another name, and not checked")
+		}
+	}
 	if err := r.checksum(); err != nil {
 		return err
 	}
@@ -172,8 +177,8 @@ func (r *report) checksum() error {
 	if err != nil {
 		return err
 	}
-	want, name, ok := strings.Cut(strings.TrimSuffix(string(text), "\n"), "  ")
-	if !ok || len(want) != 64 || name != filepath.Base(r.path) {
+	want, ok := parseChecksum(text, filepath.Base(r.path))
+	if !ok {
 		return r.add("delete the checksum file if the day file is found to be whole otherwise", "its %s is not one of sha256sum", checksumSuffix)
 	}
 	// A file with a WAL beside it is in use, and not to be read outside SQLite.
@@ -187,6 +192,12 @@ func (r *report) checksum() error {
 		err = r.add(remedyRestore, "its content is not what its %s says", checksumSuffix)
 	}
 	return err
+}
+
+// parseChecksum reads what sha256sum writes about one file.
+func parseChecksum(text []byte, base string) (sum string, ok bool) {
+	sum, name, ok := strings.Cut(strings.TrimSuffix(string(text), "\n"), "  ")
+	return sum, ok && len(sum) == 64 && name == base
 }
 
 // sealed checks a sealed file of any name.

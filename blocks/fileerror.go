@@ -1,6 +1,10 @@
 package blocks
 
-import "fmt"
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
 
 // The errors below say what is wrong with a file, by what is to be done about
 // it. None of them comes with a change to the file.
@@ -35,6 +39,26 @@ type UnsafeError struct {
 
 func (e *UnsafeError) Error() string {
 	return fmt.Sprintf("%s: %s is beside it, so it is not a finished day file", e.Path, e.Beside)
+}
+
+// Advice says what to do. It reads the file: one that is what its checksum says is
+// finished, and what lies beside it is not its.
+func (e *UnsafeError) Advice() string {
+	if want, ok := readChecksum(e.Path); ok {
+		if got, err := fileSum(e.Path); err == nil && got == want {
+			return fmt.Sprintf("if nobody has it open, move %s away: the day file itself is what its %s says", e.Beside, checksumSuffix)
+		}
+	}
+	return "if it is still being written, wait; else move both to quarantine/, and restore the file from a backup"
+}
+
+// readChecksum reads the .sha256 beside a file.
+func readChecksum(path string) (sum string, ok bool) {
+	text, err := os.ReadFile(path + checksumSuffix)
+	if err != nil {
+		return "", false
+	}
+	return parseChecksum(text, filepath.Base(path))
 }
 
 // DamagedError is returned for a Daybook file that cannot be read.

@@ -54,7 +54,10 @@ type sealedMeta struct {
 func OpenSealed(path string) (*Sealed, error) {
 	day, generation, ok := ParseSealedName(filepath.Base(path))
 	if !ok {
-		return nil, &ForeignError{path, "this is not the name of a day file"}
+		if name := rightName(path); name != "" {
+			return nil, &ForeignError{path, "this is a day file under another name: name it " + name}
+		}
+		return nil, &ForeignError{path, "this is not the name of a day file, such as 2026-11-22.db"}
 	}
 	s, err := openSealed(path)
 	if err != nil {
@@ -64,6 +67,15 @@ func OpenSealed(path string) (*Sealed, error) {
 		return nil, &ForeignError{path, fmt.Sprintf("the file is generation %d of %s, and its name says otherwise", s.info.Generation, s.info.Day)}
 	}
 	return s, nil
+}
+
+// rightName is the name that a sealed file has to have; "" if it is none.
+func rightName(path string) string {
+	s, err := openSealed(path)
+	if err != nil {
+		return ""
+	}
+	return SealedName(s.info.Day, s.info.Generation)
 }
 
 // openSealed is OpenSealed under any name.

@@ -40,6 +40,9 @@ func VerifyLog(dir string) ([]wal.Finding, error) {
 	})
 }
 
+// IsLog reports whether a file is a piece of a log, by what it begins with.
+func IsLog(path string) bool { return wal.IsPiece(path) }
+
 // SeeCuts makes sure that no cut gets an id that is in a log, as CutSeen does. A
 // cut in the middle of a replay needs it: with the id of a record that comes
 // later, of a cut that was never stored, it would have that record taken for done.

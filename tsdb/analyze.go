@@ -17,8 +17,8 @@ import (
 func Analyze(ctx context.Context, dir, target string) (*blocks.Analysis, error) {
 	d, err := task.ParseDay(target)
 	if err != nil {
-		if _, err := os.Stat(target); err != nil {
-			return nil, fmt.Errorf("%s is neither a day (YYYY-MM-DD; daybook ls shows them) nor a file: %w", target, err)
+		if err := oneFile(target); err != nil {
+			return nil, err
 		}
 		return blocks.Analyze(ctx, target)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -124,8 +123,8 @@ func (d *dumper) day(ctx context.Context, day task.Day) error {
 
 // file dumps one day or legacy file, wherever it is.
 func (d *dumper) file(ctx context.Context, path string) error {
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("%s is neither a day (YYYY-MM-DD; daybook ls shows them) nor a file: %w", path, err)
+	if err := oneFile(path); err != nil {
+		return err
 	}
 	before := d.files
 	var failed error

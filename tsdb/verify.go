@@ -51,13 +51,27 @@ func (db *DB) Verify(ctx context.Context, targets []string, report func(Finding)
 // VerifyFile checks one file, wherever it is: one of Daybook's, or a legacy one,
 // as which everything is taken that is not Daybook's by name or by content.
 func VerifyFile(ctx context.Context, path string, report func(Finding)) error {
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("%s is neither a day (YYYY-MM-DD; daybook ls shows them) nor a file: %w", path, err)
+	if err := oneFile(path); err != nil {
+		return err
 	}
 	if blocks.IsOurs(path) {
 		return checkFile(ctx, path, report)
 	}
 	return checkLegacy(ctx, path, report)
+}
+
+// oneFile refuses what is not to be read by itself.
+func oneFile(path string) error {
+	fi, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s is neither a day (YYYY-MM-DD; daybook ls shows them) nor a file: %w", path, err)
+	case fi.IsDir():
+		return fmt.Errorf("%s is a directory: a data directory is given as --storage.path", path)
+	case head.IsLog(path):
+		return fmt.Errorf("%s is a piece of the log, which is read as a whole: daybook verify --storage.path=DIR checks it", path)
+	}
+	return nil
 }
 
 func checkLegacy(ctx context.Context, path string, report func(Finding)) error {
@@ -171,6 +185,7 @@ func remedy(err error) string {
 	var newer *blocks.VersionError
 	var damaged *blocks.DamagedError
 	var advised *compact.AdvisedError
+	var unsafe *blocks.UnsafeError
 	if system := blocks.SystemRemedy(err); system != "" {
 		return system
 	}
@@ -181,6 +196,8 @@ func remedy(err error) string {
 		return unfinishedRemedy
 	case errors.As(err, &newer):
 		return "run a newer daybook on this directory"
+	case errors.As(err, &unsafe):
+		return unsafe.Advice()
 	case errors.As(err, &damaged):
 		return "restore the file from a backup; if there is none, `sqlite3 FILE .recover` may save rows"
 	}

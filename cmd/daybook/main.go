@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -52,32 +53,58 @@ func run(args []string) int {
 	}
 	name, err := app.Parse(switches(app.Model(), args))
 	if err != nil {
-		var number *strconv.NumError
-		if errors.As(err, &number) {
-			err = fmt.Errorf("%s%q is not a number that is possible here", whose(app, args, number.Num), params.Clip(number.Num))
-		}
-		return report(&tsdb.OptionsError{Err: fmt.Errorf("%w, try --help", err)})
+		return report(&tsdb.OptionsError{Err: fmt.Errorf("%s%w, try --help", whose(app, args, err), plainly(err))})
 	}
 	return report(commands[name].run())
 }
 
-// whose names the flag, or the variable, that has a wrong value: what kingpin returns
-// does not.
-func whose(app *kingpin.Application, args []string, wrong string) string {
+// plainly says in words what values of kingpin's kinds are not.
+func plainly(err error) error {
+	var number *strconv.NumError
+	text, enum := strings.CutPrefix(err.Error(), "enum value ")
+	switch {
+	case errors.As(err, &number) && number.Func == "ParseBool":
+		return fmt.Errorf("%q is neither true nor false", params.Clip(number.Num))
+	case errors.As(err, &number):
+		return fmt.Errorf("%q is not a number that is possible here", params.Clip(number.Num))
+	case enum:
+		return errors.New(text)
+	}
+	return err
+}
+
+// whose names the flag, the variable or the argument that has a wrong value: what
+// kingpin returns does not. It is the one that refuses what it was given in the same words.
+func whose(app *kingpin.Application, args []string, cause error) string {
 	parsed, err := app.ParseContext(switches(app.Model(), args))
 	if err != nil {
 		return ""
 	}
+	refuses := func(v kingpin.Value, text string) bool {
+		err := v.Set(text)
+		return err != nil && err.Error() == cause.Error()
+	}
 	for _, element := range parsed.Elements {
-		if flag, ok := element.Clause.(*kingpin.FlagClause); ok && element.Value != nil && *element.Value == wrong && flag.Model().Value.Set(wrong) != nil {
-			return "--" + flag.Model().Name + ": "
+		if element.Value == nil {
+			continue
+		}
+		switch clause := element.Clause.(type) {
+		case *kingpin.FlagClause:
+			if flag := clause.Model(); refuses(flag.Value, *element.Value) {
+				return "--" + flag.Name + ": "
+			}
+		case *kingpin.ArgClause:
+			if arg := clause.Model(); refuses(arg.Value, *element.Value) {
+				return "<" + arg.Name + ">: "
+			}
 		}
 	}
-	if parsed.SelectedCommand != nil {
-		for _, flag := range parsed.SelectedCommand.Model().Flags {
-			if flag.Envar != "" && os.Getenv(flag.Envar) == wrong && flag.Value.Set(wrong) != nil {
-				return flag.Envar + ": "
-			}
+	if parsed.SelectedCommand == nil {
+		return ""
+	}
+	for _, flag := range parsed.SelectedCommand.Model().Flags {
+		if text := os.Getenv(flag.Envar); flag.Envar != "" && text != "" && refuses(flag.Value, text) {
+			return flag.Envar + ": "
 		}
 	}
 	return ""
@@ -89,6 +116,12 @@ func newApp() (*kingpin.Application, map[string]command) {
 	app := kingpin.New("daybook", "Daybook remembers what background tasks did: one SQLite file per UTC day.")
 	app.DefaultEnvars()
 	app.UsageWriter(os.Stdout)
+	app.Terminate(func(status int) { // what ends so, but with 0, is help about what there is not
+		if status != exitDone {
+			status = exitUsage
+		}
+		os.Exit(status)
+	})
 	app.HelpFlag.NoEnvar()
 	app.Flag("version", "Show the versions of daybook, Go and SQLite, and how many files it attaches.").NoEnvar().
 		PreAction(func(*kingpin.ParseContext) error {

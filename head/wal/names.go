@@ -2,6 +2,8 @@ package wal
 
 import (
 	"fmt"
+	"io"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -51,4 +53,17 @@ func parseName(name string) (kind, uint64) {
 		return kindUnknown, 0
 	}
 	return k, n
+}
+
+// IsPiece reports whether a file begins as a segment or a checkpoint does, whatever
+// its name. It is for files that somebody points at: a log is read by its names.
+func IsPiece(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // only read from
+	var magic [8]byte
+	_, err = io.ReadFull(f, magic[:])
+	return err == nil && (magic == segmentMagic || magic == checkpointMagic)
 }
