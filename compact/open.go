@@ -135,8 +135,8 @@ func (c *Compactor) openSealed() error {
 	byDay, shut := map[task.Day][]*blocks.Sealed{}, map[task.Day][]string{}
 	for _, e := range entries {
 		path := filepath.Join(c.dirs.days, e.Name())
-		if strings.HasSuffix(e.Name(), ".sha256") {
-			continue
+		if strings.HasSuffix(e.Name(), checksumSuffix) {
+			continue // lostDays looks at them
 		}
 		if e.Name() == UnfinishedBackup {
 			c.leaveOut(path, ErrUnfinishedBackup)
@@ -158,6 +158,12 @@ func (c *Compactor) openSealed() error {
 			continue
 		}
 		byDay[d] = append(byDay[d], s)
+	}
+	for _, name := range lostDays(c.dirs.root, c.dirs.days, entries) {
+		c.leaveOut(filepath.Join(c.dirs.days, name), errLost)
+		d, gen, _ := blocks.ParseSealedName(name)
+		c.highest[d] = max(c.highest[d], gen)
+		shut[d] = append(shut[d], name)
 	}
 	for d, gens := range byDay {
 		slices.SortFunc(gens, func(a, b *blocks.Sealed) int { return b.Generation() - a.Generation() })
@@ -195,8 +201,8 @@ func (c *Compactor) openSealed() error {
 	return nil
 }
 
-// noteShut remembers the days with a sealed file that cannot be opened, unless
-// the one that is used replaces it. They are not sealed: a new generation would
+// noteShut remembers the days with a sealed file that cannot be opened, or is gone,
+// unless the one that is used replaces it. They are not sealed: a new generation would
 // stand in for a file that it has nothing of, also once that can be read again.
 func (c *Compactor) noteShut(files map[task.Day][]string) {
 	for d, names := range files {
@@ -233,10 +239,11 @@ func (c *Compactor) dropUnpublished(gens []*blocks.Sealed) ([]*blocks.Sealed, er
 			for n := 2; exists(name); n++ {
 				name = filepath.Join(to, fmt.Sprintf("%s-%d", s.Name(), n))
 			}
-			if err := rename(s.Path(), name); err != nil {
+			// The checksum first, as everywhere: without its file it tells of a loss.
+			if err := removeIfThere(s.Path() + checksumSuffix); err != nil {
 				return gens, err
 			}
-			if err := removeIfThere(s.Path() + ".sha256"); err != nil {
+			if err := rename(s.Path(), name); err != nil {
 				return gens, err
 			}
 		}

@@ -118,6 +118,11 @@ func (k *Capture) lookForDays(dir, live string) (absorbed map[string]bool, err e
 			return nil, err
 		}
 	}
+	for _, name := range lostDays(filepath.Dir(dir), dir, entries) {
+		d, _, _ := blocks.ParseSealedName(name)
+		k.present[d] = true // what an earlier copy has of it is to stay
+		k.unreadable[filepath.Join("days", name)] = errLost
+	}
 	for d, gens := range byDay {
 		slices.SortFunc(gens, func(a, b *blocks.Sealed) int { return b.Generation() - a.Generation() })
 		for {
