@@ -262,6 +262,16 @@ func command(t *testing.T, stdin io.Reader, args ...string) (stdout, stderr stri
 	return out.String(), errOut.String(), exitCode(t, err)
 }
 
+// emptyData is a data directory in which nothing is yet.
+func emptyData(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "days"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // tool runs a tool that has to succeed.
 func tool(t *testing.T, args ...string) string {
 	t.Helper()

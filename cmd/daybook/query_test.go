@@ -119,7 +119,7 @@ func TestQueryPages(t *testing.T) {
 // TestQueryDaemons meets what else may answer at an address.
 func TestQueryDaemons(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := emptyData(t)
 	at := "--storage.path=" + dir
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()

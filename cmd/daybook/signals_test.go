@@ -10,7 +10,7 @@ import (
 func TestHangUp(t *testing.T) {
 	t.Parallel()
 	for _, flags := range [][]string{nil, {"--storage.read-only"}} {
-		p := serve(t, t.TempDir(), flags...)
+		p := serve(t, emptyData(t), flags...)
 		for n := 1; n <= 2; n++ {
 			if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 				t.Fatal(err)

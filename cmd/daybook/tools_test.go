@@ -27,7 +27,7 @@ func TestFlagsPage(t *testing.T) {
 
 // TestEnvironment sets a flag by its environment variable.
 func TestEnvironment(t *testing.T) {
-	dir := t.TempDir()
+	dir := emptyData(t)
 	t.Setenv("DAYBOOK_STORAGE_PATH", dir)
 	t.Setenv("DAYBOOK_VERSION", "not a flag")
 	if out := tool(t, "ls", "--json"); !strings.HasPrefix(out, `{"blocks":[`) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,14 @@ import (
 	"daybook/cmd/internal/daemon"
 	"daybook/tsdb"
 )
+
+// makeEmptyData makes the directory one that can be served read-only.
+func makeEmptyData(t *testing.T, c daemon.Config) {
+	t.Helper()
+	if err := os.Mkdir(filepath.Join(c.Storage.Dir, "days"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
 
 func config(t *testing.T) daemon.Config {
 	t.Helper()
@@ -50,7 +60,9 @@ func TestOptions(t *testing.T) {
 func TestRun(t *testing.T) {
 	for name, readOnly := range map[string]bool{"read-write": false, "read-only": true} {
 		c := config(t)
-		c.ReadOnly = readOnly
+		if c.ReadOnly = readOnly; readOnly {
+			makeEmptyData(t, c)
+		}
 		ctx, cancel := context.WithCancel(context.Background())
 		var logs watched
 		logs.on("addr=", cancel)

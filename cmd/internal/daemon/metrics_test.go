@@ -220,6 +220,7 @@ func TestMetricsEarly(t *testing.T) {
 	}
 	c := config(t)
 	c.ReadOnly = true
+	makeEmptyData(t, c)
 	shown := scrape(t, start(t, c))
 	for _, name := range []string{"daybook_build_info", "daybook_queries_limit", "go_goroutines", "process_start_time_seconds"} {
 		if shown[name] == "" {
