@@ -261,8 +261,16 @@ func (r *report) integrity(ctx context.Context, c *conn, deep bool) error {
 		if vals[0] == "ok" {
 			return nil
 		}
-		return r.add(remedyRestore, "SQLite finds: %v", vals[0])
+		text, _ := vals[0].(string)
+		return r.add(remedyRestore, "SQLite finds: %s", foundLine(text))
 	}, pragma)
+}
+
+// foundLine is what an integrity check says, in one line: without the name that it
+// has for the only database here.
+func foundLine(text string) string {
+	text = strings.TrimPrefix(text, "*** in database main ***\n")
+	return strings.Join(strings.Split(strings.TrimSpace(text), "\n"), "; ")
 }
 
 // written opens a file that a daemon may be writing, as the last commit left it,

@@ -75,7 +75,7 @@ func (l *Legacy) check(ctx context.Context) (found []Finding, err error) {
 		var v legacyTexts
 		err := c.each(ctx, 1, func(vals []driver.Value) error {
 			if line := v.text(vals[0]); line != "ok" {
-				found = append(found, Finding{Path: l.path, Problem: "damaged: " + line, Remedy: legacyRecover(l.path)})
+				found = append(found, Finding{Path: l.path, Problem: "damaged: " + foundLine(line), Remedy: legacyRecover(l.path)})
 			}
 			return nil
 		}, fmt.Sprintf("PRAGMA integrity_check(%d)", legacyCheckLines))

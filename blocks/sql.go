@@ -48,10 +48,23 @@ type SQLOptions struct {
 
 // TooManyFilesError is returned for a range with more files than can be
 // attached.
-type TooManyFilesError struct{ Files, Limit int }
+type TooManyFilesError struct {
+	Files, Limit int
+	CLI          bool // by the sqlite3 CLI, for which a script was wanted
+}
+
+// mostAttached is what SQLite can be compiled for.
+const mostAttached = 125
 
 func (e *TooManyFilesError) Error() string {
-	return fmt.Sprintf("the range has %d files, and this SQLite attaches %d: narrow it with --from and --to (daybook ls shows the days; a build with -DSQLITE_MAX_ATTACHED=125 takes more)", e.Files, e.Limit)
+	by, more := "this SQLite", ""
+	switch {
+	case e.CLI:
+		by = "a sqlite3 CLI"
+	case e.Limit < mostAttached:
+		more = fmt.Sprintf("; a build with -DSQLITE_MAX_ATTACHED=%d takes more", mostAttached)
+	}
+	return fmt.Sprintf("the range has %d files, and %s attaches %d: narrow it with --from and --to (daybook ls shows the days%s)", e.Files, by, e.Limit, more)
 }
 
 // sqlArm is one attached day file.
@@ -145,7 +158,7 @@ func (s *SQL) attachAll(ctx context.Context) error {
 		limit = min(limit, s.o.Limit)
 	}
 	if n := len(arms) + len(s.o.Legacy); n > limit {
-		return &TooManyFilesError{n, limit}
+		return &TooManyFilesError{Files: n, Limit: limit}
 	}
 	for i, l := range s.o.Legacy {
 		if err := s.attachLegacy(ctx, fmt.Sprintf("legacy%d", i+1), l); err != nil {

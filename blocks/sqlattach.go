@@ -52,7 +52,7 @@ func AttachText(ctx context.Context, v *View, o SQLOptions) (string, error) {
 		arms = append(arms, arm)
 	}
 	if len(arms) > cliAttaches {
-		return "", &TooManyFilesError{len(arms), cliAttaches}
+		return "", &TooManyFilesError{Files: len(arms), Limit: cliAttaches, CLI: true}
 	}
 	if len(arms) > 0 {
 		fmt.Fprintf(&b, "CREATE TEMP VIEW invocations AS\n%s;\n", strings.Join(arms, "\nUNION ALL\n"))

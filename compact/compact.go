@@ -90,6 +90,7 @@ type Options struct {
 	RetentionSize int64         // bytes of everything under Dir; 0 is no cap
 	DiskUsage     float64       // percent of the file system in use at which days go; 0 is no limit
 	By            string        // who seals: name and version
+	Version       string        // of the program
 	Observer      Observer      // told of what was done; its fields may be nil
 	Legacy        Legacies      // nil if there are none
 	// Step, if not nil, is called before a step that a crash may prevent; its

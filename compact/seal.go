@@ -111,7 +111,7 @@ func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks
 		return nil, nil
 	}
 	p := pace{busy: func() bool { return c.opts.Busy() && c.waiting.Load() <= maxWaiting }}
-	tmp, info, err := blocks.BuildSealed(ctx, c.dirs.tmp, blocks.SealInput{Day: d, Generation: gen, Live: live, Sealed: old, By: c.opts.By, At: c.opts.Now(), Rest: p.rest})
+	tmp, info, err := blocks.BuildSealed(ctx, c.dirs.tmp, blocks.SealInput{Day: d, Generation: gen, Live: live, Sealed: old, By: c.opts.By, Version: c.opts.Version, At: c.opts.Now(), Rest: p.rest})
 	if err != nil {
 		return nil, err
 	}

@@ -165,7 +165,7 @@ func (db *DB) openFiles() (err error) {
 	}
 	db.compact, err = open(compact.Options{
 		Dir: o.Dir, Logger: o.Logger, Now: o.Now, Catalog: db.catalog, FilterBytes: o.FilterBytes, SealDelay: o.SealDelay,
-		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, LastSeen: db.lastSeen(), Observer: db.observer(), Step: o.step, Legacy: handedOver{db}, KeepFree: db.keepFree, Busy: db.busy, Pressed: db.pressed,
+		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, Version: o.Version, LastSeen: db.lastSeen(), Observer: db.observer(), Step: o.step, Legacy: handedOver{db}, KeepFree: db.keepFree, Busy: db.busy, Pressed: db.pressed,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the day files: %w", err)

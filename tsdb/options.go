@@ -20,6 +20,7 @@ type Options struct {
 	// Metrics is where the engine's metrics are registered; nil is nowhere.
 	Metrics prometheus.Registerer
 	By      string // who seals days: name and version, for the files' meta
+	Version string // of the program, for the same
 
 	HeadMaxRecords int64 // hard cap
 	HeadMaxBytes   int64 // hard cap, decoded bodies in flight included

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -22,10 +23,7 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	empty := filepath.Join(dir, "empty")
-	if err := os.MkdirAll(filepath.Join(empty, "days"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	empty := emptyData(t)
 	for args, want := range map[string]int{
 		"":                     2,
 		"bogus":                2,
@@ -234,6 +232,15 @@ func TestForeignFiles(t *testing.T) {
 		t.Fatalf("cut: %d %s %v", code, body, err)
 	}
 	p.quit()
+	day, err := sql.Open("sqlite3", "file:"+filepath.Join(dir, "days", "2026-11-18.db")+"?immutable=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var by string
+	err = day.QueryRow("SELECT group_concat(value, ', ') FROM meta WHERE key IN ('sealed_by', 'daybook_version')").Scan(&by)
+	if err = errors.Join(err, day.Close()); err != nil || by != "dev, daybook dev" && by != "daybook dev, dev" {
+		t.Errorf("sealed by %q: %v", by, err)
+	}
 	want := map[string]string{"2026-11-01.db": "this is no database", "2026-11-02.db": ""}
 	for name, content := range want {
 		if err := os.WriteFile(filepath.Join(dir, "days", name), []byte(content), 0o600); err != nil {

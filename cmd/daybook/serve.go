@@ -82,7 +82,7 @@ func (c *serveCommand) registerHead(cmd *kingpin.CmdClause, o *tsdb.Options) {
 func (c *serveCommand) run() error {
 	c.config.Storage.OnOverflow = tsdb.OverflowPolicy(c.policy)
 	c.config.Build = build()
-	c.config.Storage.By = "daybook " + version
+	c.config.Storage.By, c.config.Storage.Version = "daybook "+version, version
 	for _, f := range c.cmd.Model().Flags {
 		value := f.Value.String()
 		switch f.Name {

@@ -230,7 +230,7 @@ func TestSQLRange(t *testing.T) {
 		t.Error("bytes have changed")
 	}
 	// The script is for a sqlite3 CLI as Debian has it.
-	if _, said, code := command(t, nil, "sql", "--attach", "--storage.path="+copied); code != 2 || !strings.Contains(said, "--from") {
+	if _, said, code := command(t, nil, "sql", "--attach", "--storage.path="+copied); code != 2 || !strings.Contains(said, "--from") || !strings.Contains(said, "sqlite3 CLI attaches 10") || strings.Contains(said, "SQLITE_MAX_ATTACHED") {
 		t.Errorf("12 days for the CLI: exit code %d: %s", code, said)
 	}
 	script := tool(t, "sql", "--attach", "--storage.path="+copied, "--from=2026-11-20")
@@ -254,7 +254,7 @@ func TestSQLRange(t *testing.T) {
 	if contents(t, copied) != before {
 		t.Error("bytes have changed")
 	}
-	if got := tool(t, "sql", "--attach", "--storage.path="+t.TempDir()); !strings.HasPrefix(got, "--") {
+	if got := tool(t, "sql", "--attach", "--storage.path="+emptyData(t)); !strings.HasPrefix(got, "--") {
 		t.Error(got)
 	}
 }

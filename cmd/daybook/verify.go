@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -48,7 +49,8 @@ func printFindings(verify func(report func(tsdb.Finding)) error) error {
 			kind = "finding"
 			findings++
 		}
-		fmt.Fprintf(w, "%s: %s: %s", kind, printable(f.Path), printable(f.Problem))
+		problem := strings.ReplaceAll(strings.TrimSpace(f.Problem), "\n", "; ") // several errors, or as SQLite words it
+		fmt.Fprintf(w, "%s: %s: %s", kind, printable(f.Path), printable(problem))
 		if f.Remedy != "" {
 			fmt.Fprintf(w, ": %s", printable(f.Remedy))
 		}
