@@ -141,6 +141,9 @@ func (o *Options) defaults() {
 	}
 }
 
+// LogMaxBytes is Options.WALMaxBytes as it is in use.
+func (db *DB) LogMaxBytes() int64 { return db.opts.WALMaxBytes }
+
 // defaultWALMaxBytes is 1 GiB, or an eighth of the file system if that is less.
 func defaultWALMaxBytes(dir string) int64 {
 	most := int64(1 << 30)

@@ -18,7 +18,8 @@ func (c *markdownCommand) run() error {
 	w := bufio.NewWriter(os.Stdout)
 	fmt.Fprintf(w, `# Flags
 
-Every flag is also an environment variable, if one is named; the flag wins. Sizes take KiB, MiB, GiB (powers of 1024), KB, MB, GB
+Every flag is also an environment variable, if one is named; the flag wins. A flag that is repeatable has
+one value a line there. Sizes take KiB, MiB, GiB (powers of 1024), KB, MB, GB
 (powers of 1000) or plain bytes; durations take 30s, 10m, 36h, 7d. Exit codes: 0 done, 1 failed or a finding,
 2 usage, invalid values included. What is on or off is written --name or --no-name, also --name=true or =false. This page is printed by `+"`daybook help-markdown`"+`.
 `)

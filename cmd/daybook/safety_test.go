@@ -27,7 +27,7 @@ func TestSecrets(t *testing.T) {
 	if code, answer, err := first.do(http.MethodPost, "/api/v1/invocations", []byte(body.String())); err != nil || code != http.StatusOK {
 		t.Fatalf("%d %s %v", code, answer, err)
 	}
-	if _, flags := first.get("/api/v1/status/flags"); strings.Contains(string(flags), `sk-\`) || !strings.Contains(string(flags), `"ingest.redact":"1 given"`) {
+	if _, flags := first.get("/api/v1/status/flags"); strings.Contains(string(flags), `sk-\`) || !strings.Contains(string(flags), `"ingest.redact":"1 given"`) || strings.Contains(string(flags), `"wal.max-bytes":""`) {
 		t.Errorf("%s", flags)
 	}
 	first.quit()

@@ -90,7 +90,7 @@ func (c *serveCommand) run() error {
 			value = daemon.RedactURLs(c.config.Brokers)
 		case "wal.max-bytes":
 			if c.config.Storage.WALMaxBytes == 0 {
-				value = "" // worked out from the disk
+				value = "" // the daemon works it out from the disk
 			}
 		case "ingest.redact": // may tell what it hides
 			value = strconv.Itoa(len(c.config.Redact.Expressions)) + " given"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/go-kit/log"
@@ -15,6 +16,7 @@ import (
 	"daybook/blocks"
 	"daybook/cmd/internal/api"
 	"daybook/cmd/internal/redact"
+	"daybook/cmd/internal/units"
 	"daybook/tsdb"
 )
 
@@ -51,6 +53,12 @@ func Run(ctx context.Context, c Config, stderr io.Writer) error {
 	db, err := open(c.Storage)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", c.Storage.Dir, err)
+	}
+	c.Flags = slices.Clone(c.Flags)
+	for i, f := range c.Flags {
+		if f.Name == "wal.max-bytes" && f.Value == "" && !c.ReadOnly { // worked out from the disk
+			c.Flags[i].Value = units.FormatSize(db.LogMaxBytes())
+		}
 	}
 	memory := newMemory(logger, c.Storage.HeadMaxBytes, db.FilterBytes)
 

@@ -52,7 +52,7 @@ func NewFeed(u *url.URL, o Options) (*Feed, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	shown := Redact(u.String())
+	shown := Shown(u)
 	o.Logger = log.With(o.Logger, "component", "ingest", "broker", shown)
 	now := o.Now()
 	f := &Feed{Options: o, url: u, st: Status{URL: shown, Since: now}, tracker: newTracker(), began: now, alive: now, samples: make(map[string]*sampler)}

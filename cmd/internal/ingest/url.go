@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -73,6 +74,11 @@ func ParseURL(raw string) (*url.URL, error) {
 	if _, err := url.ParseQuery(u.RawQuery); err != nil {
 		return nil, errURL
 	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, errors.New("broker URL: the port is not one of 1 to 65535")
+		}
+	}
 	return u, nil
 }
 
@@ -111,6 +117,11 @@ func Redact(raw string) string {
 		}
 		return scheme + "://" + hidden
 	}
+	return Shown(u)
+}
+
+// Shown is a broker URL that ParseURL has read, as it may be shown.
+func Shown(u *url.URL) string {
 	shown := *u
 	if u.User != nil {
 		name := u.User.Username()
@@ -129,7 +140,11 @@ func Redact(raw string) string {
 		}
 	}
 	shown.RawQuery = query.Encode()
-	return shown.String()
+	text := shown.String()
+	if rest, ok := strings.CutPrefix(text, u.Scheme+":"); ok && !strings.HasPrefix(rest, "//") { // net/url leaves it out of redis://, which is this machine
+		text = u.Scheme + "://" + rest
+	}
+	return text
 }
 
 // scrub takes the password of u out of the text of an error, should a library

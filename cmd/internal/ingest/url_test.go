@@ -18,7 +18,13 @@ func TestRedact(t *testing.T) {
 		"redis+socket:///run/r.sock?password=s3cret&virtual_host=1": "redis+socket:///run/r.sock?password=xxxxx&virtual_host=1",
 		"amqp://guest:s3cret@h//":                                   "amqp://guest:xxxxx@h//",
 		"amqps://guest@h/v?queue=q":                                 "amqps://guest@h/v?queue=q",
+		// This machine, as Celery writes it.
+		"redis://":                    "redis://",
+		"amqp://":                     "amqp://",
+		"redis://?global_keyprefix=x": "redis://?global_keyprefix=x",
 		// What cannot be parsed shows nothing.
+		"amqp://u:s3cret@h:99999/":      "amqp://xxxxx",
+		"redis://h:0":                   "redis://xxxxx",
 		"redis://:s3%cret@h":            "redis://xxxxx",
 		"redis://u:s3cret@h:port":       "redis://xxxxx",
 		"redis://:s3cret/x?@h":          "redis://xxxxx",

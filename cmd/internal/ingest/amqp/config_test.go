@@ -29,6 +29,13 @@ func TestParse(t *testing.T) {
 		"amqp://h?que=x":                             "not known",
 		"amqp://u:s3cret@h:99x":                      "percent-encoded",
 		"amqp://h?heartbeat=often":                   "not valid for AMQP",
+		"amqp://u:s3cret@h:99999/":                   "port",
+		"amqps://h?cacertfile=/no/such":              "read cacertfile",
+		"amqps://h?cacertfile=config.go":             "no certificate",
+		"amqps://h?certfile=/no/such&keyfile=/x":     "read certfile",
+		"amqps://h?certfile=/no/such":                "read certfile",
+		"amqp://h?cacertfile=/no/such":               "for amqps://",
+		"amqp://h?auth_mechanism=kerberos":           "auth_mechanism",
 		"amqp://h?queue=" + strings.Repeat("q", 256): "255",
 	} {
 		if _, err := parse(in); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
