@@ -228,3 +228,21 @@ func TestBackoff(t *testing.T) {
 		t.Fatal("waited for an hour")
 	}
 }
+
+// TestShownBroker wants the broker of this machine, which net/url prints in
+// another way, shown as it was given.
+func TestShownBroker(t *testing.T) {
+	for _, raw := range []string{"redis://", "amqp://", "redis://:s3cret@h/0"} {
+		u, err := ParseURL(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := NewFeed(u, Options{Logger: log.NewNopLogger(), Sink: sinkFunc(func(context.Context, []task.Event) error { return nil })})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Status().URL; got != Redact(raw) || strings.Contains(got, "unknown") {
+			t.Errorf("%s is shown as %s", raw, got)
+		}
+	}
+}
