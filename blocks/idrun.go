@@ -162,9 +162,13 @@ func loadIDs(ctx context.Context, c *conn, fn func(hash uint64)) (*idIndex, erro
 		}
 		r.fences = append(r.fences, binary.BigEndian.Uint64(data))
 		for i := range len(data) / entryBytes {
-			fn(pageEntry(data, i).of)
+			of := pageEntry(data, i).of
+			if of < r.last { // ids of such a run would be taken for new ones
+				return errRow
+			}
+			r.last = of
+			fn(of)
 		}
-		r.last = pageEntry(data, len(data)/entryBytes-1).of
 		x.top = id
 		return nil
 	}, "SELECT id, run, level, data FROM id_page ORDER BY id")

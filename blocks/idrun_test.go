@@ -2,11 +2,15 @@ package blocks
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
+
+	"daybook/tsdb/task"
 )
 
 // TestIDRunsAgainstModel writes runs of all sizes, many entries of one hash
@@ -134,5 +138,75 @@ func TestIDRunsProbed(t *testing.T) {
 	// half full at the end of a part.
 	if full := cuts * rows / idPageEntries; int(x.top) > 5*full {
 		t.Errorf("%d pages were written for %d", x.top, full)
+	}
+}
+
+// The cuts of a live file merge its runs, of ids and of names, also when it was opened
+// again in between.
+func TestLiveMergesRuns(t *testing.T) {
+	t.Parallel()
+	dir := liveDir(t)
+	l := createLive(t, dir, 1)
+	defer func() { closeAll(t, l) }()
+	for cut := range uint64(2*idFanout + 2) {
+		if cut == idFanout/2 {
+			path := l.Path()
+			closeAll(t, l)
+			var err error
+			if l, err = OpenLive(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v := rowAt(fmt.Sprint("id-", cut), "t", testDay.Start()+int64(cut), task.StateSuccess)
+		if err := l.Apply(context.Background(), Batch{Cut: cut + 1, Put: []Put{{Inv: &v}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	indexes := *l.indexes.Load()
+	ids := indexes[len(indexes)-1]
+	w, err := l.takeWriter(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := len(w.names.runs)
+	l.writer <- w
+	if len(ids.runs) != 4 || names != 4 || ids.merges != boundedIDMerges {
+		t.Errorf("%d runs of ids and %d of names, want 2 merged ones and 2 of the last cuts; merges %+v", len(ids.runs), names, ids.merges)
+	}
+}
+
+// A run whose hashes do not ascend makes the file unreadable: its ids would not be
+// found, and be taken for new ones.
+func TestIDRunOutOfOrder(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"last entry", "in the middle"} {
+		l := createLive(t, liveDir(t), 1)
+		var b Batch
+		for i := range 3 * idPageEntries {
+			v := rowAt(fmt.Sprint("id-", i), "t", testDay.Start()+int64(i), task.StateSuccess)
+			b.Cut, b.Put = 1, append(b.Put, Put{Inv: &v})
+		}
+		if err := l.Apply(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+		path := l.Path()
+		closeAll(t, l)
+		c, err := openFile(path, modeWrite)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spoil := "UPDATE id_page SET data = CAST(substr(data, 1, length(data) - 16) || zeroblob(16) AS BLOB) WHERE id = 3"
+		if what == "in the middle" {
+			spoil = "UPDATE id_page SET data = CAST(zeroblob(16) || substr(data, 17) AS BLOB) WHERE id = 2"
+		}
+		if err := errors.Join(c.exec(spoil), c.close()); err != nil {
+			t.Fatal(err)
+		}
+		if l, err := OpenLive(path); err == nil {
+			closeAll(t, l)
+			t.Errorf("%s: it is opened", what)
+		} else if !errors.Is(err, errRow) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

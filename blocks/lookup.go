@@ -33,10 +33,21 @@ type wantedID struct {
 // Files that cannot be read are left out and named by Unreadable. The error is
 // that of ctx.
 func (v *View) Lookup(ctx context.Context, ids []string) (map[string]Stored, error) {
+	return v.lookup(ctx, ids, false)
+}
+
+// LookupForCut is Lookup for whoever is about to write: of rows without details, which
+// takes in live files the connections that write them. Requests have the others, and
+// a cut would wait for each of its ids in line with theirs.
+func (v *View) LookupForCut(ctx context.Context, ids []string) (map[string]Stored, error) {
+	return v.lookup(ctx, ids, true)
+}
+
+func (v *View) lookup(ctx context.Context, ids []string, forCut bool) (map[string]Stored, error) {
 	wanted := wantedOf(ids)
 	found := map[string]Stored{}
 	for _, d := range v.gen.days {
-		rows, err := v.lookupReadable(ctx, d, wanted)
+		rows, err := v.lookupReadable(ctx, d, wanted, forCut)
 		if err != nil {
 			return nil, err
 		}
@@ -61,13 +72,13 @@ func wantedOf(ids []string) []wantedID {
 }
 
 // lookupReadable is lookupDay without the files that fail.
-func (v *View) lookupReadable(ctx context.Context, d DayFiles, wanted []wantedID) ([]task.Invocation, error) {
+func (v *View) lookupReadable(ctx context.Context, d DayFiles, wanted []wantedID, forCut bool) ([]task.Invocation, error) {
 	for {
 		d, ok := v.readable(d)
 		if !ok {
 			return nil, nil
 		}
-		rows, err := v.lookupDay(ctx, d, wanted)
+		rows, err := v.lookupDay(ctx, d, wanted, forCut)
 		if err == nil || !v.leaveOut(err) {
 			return rows, err
 		}
@@ -89,7 +100,7 @@ func addStored(found map[string]Stored, day task.Day, row *task.Invocation) {
 // before the overlay's rows are: a row that moves from the sealed file to the
 // overlay meanwhile is found twice rather than not at all, and Merge makes
 // both the newer one.
-func (v *View) lookupDay(ctx context.Context, d DayFiles, wanted []wantedID) (rows []task.Invocation, err error) {
+func (v *View) lookupDay(ctx context.Context, d DayFiles, wanted []wantedID, forCut bool) (rows []task.Invocation, err error) {
 	var inSealed []wantedID
 	if d.Sealed != nil {
 		var mask *MaskSet
@@ -105,25 +116,28 @@ func (v *View) lookupDay(ctx context.Context, d DayFiles, wanted []wantedID) (ro
 		}
 	}
 	if d.Live != nil {
-		if err := d.Live.findAll(ctx, wanted, v.byWriter, func(inv *task.Invocation) { rows = append(rows, *inv) }); err != nil {
+		if err := d.Live.findAll(ctx, wanted, forCut, func(inv *task.Invocation) { rows = append(rows, *inv) }); err != nil {
 			return nil, blame(ctx, d.Live.Path(), err)
 		}
 	}
 	if len(inSealed) == 0 {
 		return rows, nil
 	}
-	found, err := v.lookupSealed(ctx, d.Day, d.Sealed, inSealed)
+	found, err := v.lookupSealed(ctx, d.Day, d.Sealed, inSealed, forCut)
 	return append(rows, found...), err
 }
 
-func (v *View) lookupSealed(ctx context.Context, day task.Day, f *Sealed, wanted []wantedID) (rows []task.Invocation, err error) {
+func (v *View) lookupSealed(ctx context.Context, day task.Day, f *Sealed, wanted []wantedID, forCut bool) (rows []task.Invocation, err error) {
 	pool := v.catalog.pool
 	s, err := pool.acquire(ctx, attachment{f.Path(), modeImmutable})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { pool.release(s, err) }()
-	l := sealedLookup{c: s.c, schema: s.schema(f.Path()), day: day, blocks: f.FilterBlocks(), ids: f.ids, chunks: newChunkReader(chunkMemory)}
+	l := sealedLookup{c: s.c, schema: s.schema(f.Path()), day: day, blocks: f.FilterBlocks(), ids: f.ids}
+	if !forCut {
+		l.chunks = newChunkReader(chunkMemory)
+	}
 	// In the order of the filter's pages, and about that of the index's for ids
 	// of one kind.
 	for _, w := range wanted {
@@ -141,7 +155,7 @@ type sealedLookup struct {
 	day    task.Day
 	blocks int // of the id filter
 	ids    sealedIDs
-	chunks *chunkReader
+	chunks *chunkReader // nil for rows without details
 }
 
 // each calls fn with some columns of the rows i of an id in a sealed file;
@@ -199,8 +213,10 @@ func (l *sealedLookup) decode(ctx context.Context, vals []driver.Value, inv *tas
 	if err != nil {
 		return err
 	}
-	if err := l.chunks.details(ctx, l.c, l.schema, detail, inv); err != nil {
-		return err
+	if l.chunks != nil {
+		if err := l.chunks.details(ctx, l.c, l.schema, detail, inv); err != nil {
+			return err
+		}
 	}
 	return inv.Restore(residue)
 }

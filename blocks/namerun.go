@@ -35,6 +35,9 @@ type nameRun struct {
 type nameWriter struct {
 	runs  []nameRun // what is written, oldest first; never changed in place
 	saved []nameRun // what is committed
+	// apart are runs one of which is damaged: they are not tried in cut after cut, and
+	// keep no others from being merged.
+	apart []nameRun
 }
 
 // loadNameWriter goes on in a live file; nil if it has no runs.
@@ -99,6 +102,7 @@ func (w *nameWriter) cut(ctx context.Context, c *conn, entries []nameEntry) erro
 	if errors.Is(err, errNamePage) {
 		// Damage must not stop cuts: queries by name tell of it, and sealing,
 		// which does not need the runs, mends it.
+		w.apart = append(w.apart, due...)
 		return c.exec("DELETE FROM name_page WHERE id >= ?", w.nextPage())
 	}
 	return err
@@ -109,7 +113,9 @@ func (w *nameWriter) cut(ctx context.Context, c *conn, entries []nameEntry) erro
 func (w *nameWriter) due() []nameRun {
 	levels := map[int64][]nameRun{}
 	for _, r := range w.runs {
-		levels[r.level] = append(levels[r.level], r)
+		if !slices.Contains(w.apart, r) {
+			levels[r.level] = append(levels[r.level], r)
+		}
 	}
 	for _, level := range slices.Sorted(maps.Keys(levels)) {
 		runs, pages := levels[level], int64(0)

@@ -287,3 +287,38 @@ func TestCutsGoOnBehindADamagedNamePage(t *testing.T) {
 		t.Errorf("sealed: %d rows, unreadable %q", rows, left)
 	}
 }
+
+// A damaged page keeps its runs from being merged, not the others, nor a cut.
+func TestDamagedNameRunIsLeft(t *testing.T) {
+	t.Parallel()
+	c, err := openFile(filepath.Join(t.TempDir(), "names.db"), modeCreate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, closer(c.close))
+	if err := c.script("PRAGMA main.synchronous = OFF;" + nameTables); err != nil {
+		t.Fatal(err)
+	}
+	w, ctx := &nameWriter{}, context.Background()
+	cut := func(n int) {
+		t.Helper()
+		for range n {
+			if err := w.cut(ctx, c, []nameEntry{entryOf(1, int64(len(w.runs)))}); err != nil {
+				t.Fatal(err)
+			}
+			w.commit()
+		}
+	}
+	cut(3)
+	if err := c.exec("UPDATE name_page SET data = x'00' WHERE id = 2"); err != nil {
+		t.Fatal(err)
+	}
+	cut(nameFanout - 3) // the merge of these is not possible
+	if len(w.runs) != nameFanout || len(w.apart) != nameFanout {
+		t.Fatalf("%d runs, %d apart", len(w.runs), len(w.apart))
+	}
+	cut(3 * nameFanout)
+	if len(w.runs) != nameFanout+3 {
+		t.Errorf("%d runs: others are not merged", len(w.runs))
+	}
+}

@@ -52,8 +52,11 @@ func readFences(ctx context.Context, c *conn, schema string) (*idIndex, error) {
 			x.runs = append(x.runs, &idRun{run: run, page: id})
 		}
 		r := x.runs[len(x.runs)-1]
-		r.fences = append(r.fences, binary.BigEndian.Uint64(fence))
-		r.last = binary.BigEndian.Uint64(last)
+		first, end := binary.BigEndian.Uint64(fence), binary.BigEndian.Uint64(last)
+		if first < r.last || end < first { // ids would not be found
+			return errRow
+		}
+		r.fences, r.last = append(r.fences, first), end
 		x.top = id
 		return nil
 	}, fmt.Sprintf("SELECT id, run, substr(data, 1, 8), substr(data, -%d, 8) FROM %s.id_page ORDER BY id", entryBytes, schema))

@@ -100,7 +100,7 @@ func (v *View) rowsOf(ctx context.Context, hide map[task.Day]map[string]bool) ([
 		if len(ids) == 0 {
 			continue
 		}
-		rows, err := v.lookupReadable(ctx, d, wantedOf(ids))
+		rows, err := v.lookupReadable(ctx, d, wantedOf(ids), false)
 		if err != nil {
 			return nil, err
 		}

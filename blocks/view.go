@@ -17,11 +17,10 @@ import (
 // Release. It is safe for concurrent use; after Release it is not used any
 // more.
 type View struct {
-	catalog  *Catalog
-	gen      *generation
-	byWriter bool
-	release  sync.Once
-	mu       struct {
+	catalog *Catalog
+	gen     *generation
+	release sync.Once
+	mu      struct {
 		sync.Mutex
 		unreadable LeftOut
 	}
@@ -35,11 +34,6 @@ func newView(c *Catalog, g *generation) *View {
 
 // Release lets go of the generation.
 func (v *View) Release() { v.release.Do(func() { v.catalog.release(v.gen) }) }
-
-// ByWriter makes look-ups in live files take the connections that write them, so
-// that they do not wait behind those of requests. For whoever is about to write,
-// before the view is used.
-func (v *View) ByWriter() { v.byWriter = true }
 
 // Days are the days with their files, newest first.
 func (v *View) Days() []DayFiles { return slices.Clone(v.gen.days) }
