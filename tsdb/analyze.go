@@ -47,9 +47,13 @@ func dayPaths(dir string, d task.Day) ([]string, error) {
 	var out []string
 	absorbed := map[string]uint64{}
 	newest, sealed := 0, ""
-	err := eachName(filepath.Join(dir, "days"), func(name string) {
+	days := filepath.Join(dir, "days")
+	if !exists(days) && !exists(filepath.Join(dir, "live")) {
+		days = dir // copied day files without a directory around them
+	}
+	err := eachName(days, func(name string) {
 		if day, generation, ok := blocks.ParseSealedName(name); ok && day == d && generation > newest {
-			newest, sealed = generation, filepath.Join(dir, "days", name)
+			newest, sealed = generation, filepath.Join(days, name)
 		}
 	})
 	if err != nil {

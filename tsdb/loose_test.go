@@ -68,6 +68,9 @@ func TestLooseDays(t *testing.T) {
 		return db
 	}
 	shows(readOnly(), true)
+	if a, err := Analyze(ctx, loose.Dir, "2026-11-22"); err != nil || len(a.Files) != 1 || a.Files[0].Rows != 1 {
+		t.Errorf("%+v %v", a, err)
+	}
 
 	// What an earlier program has made of it.
 	for _, sub := range []string{"days", "live"} {
