@@ -149,8 +149,8 @@ func (s *stallReader) Read(p []byte) (int, error) {
 		deadline = s.end
 	}
 	_ = s.control.SetReadDeadline(deadline) // not every writer has deadlines (tests); the server's do
-	if err := s.ctx.Err(); err != nil {     // after the deadline was set: see interrupt
-		return 0, err
+	if s.err = s.ctx.Err(); s.err != nil {  // after the deadline was set: see interrupt
+		return 0, s.err
 	}
 	if s.turn != nil {
 		s.turn.Rest()

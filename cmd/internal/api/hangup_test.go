@@ -2,22 +2,21 @@ package api_test
 
 import (
 	"bufio"
-	"bytes"
-	"compress/gzip"
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"daybook/cmd/internal/api"
 	"daybook/tsdb"
+	"daybook/tsdb/task"
 )
 
 // hangupServer serves f. seen gets the context of every request, as net/http
@@ -31,10 +30,15 @@ type hangupServer struct {
 	counts *prometheus.Registry
 }
 
-func serveHangups(t *testing.T, f *fake) *hangupServer {
+func serveHangups(t *testing.T, f *fake, more ...func(*api.Config)) *hangupServer {
 	t.Helper()
 	s := &hangupServer{seen: make(chan context.Context, 64), ended: make(chan struct{}, 64), counts: prometheus.NewRegistry()}
-	h := newAPI(f, func(c *api.Config) { c.Metrics = s.counts })
+	h := newAPI(f, func(c *api.Config) {
+		c.Metrics = s.counts
+		for _, set := range more {
+			set(c)
+		}
+	})
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.seen <- r.Context()
 		h.ServeHTTP(w, r)
@@ -150,19 +154,7 @@ func TestHalfClosed(t *testing.T) {
 // encoded is a text in all encodings of bodies.
 func encoded(t *testing.T, text string) map[string]string {
 	t.Helper()
-	var b bytes.Buffer
-	gz := gzip.NewWriter(&b)
-	if _, err := gz.Write([]byte(text)); err != nil {
-		t.Fatal(err)
-	}
-	if err := gz.Close(); err != nil {
-		t.Fatal(err)
-	}
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string]string{"identity": text, "gzip": b.String(), "zstd": string(z.EncodeAll([]byte(text), nil))}
+	return map[string]string{"identity": text, "gzip": zip(t, text), "zstd": zstandard(t, text)}
 }
 
 func rawPost(encoding string, length int, body string) string {
@@ -241,5 +233,42 @@ func TestRequestsEndWithTheDaemon(t *testing.T) {
 			wait(t, s.ended)
 			s.want(t, "503", 1)
 		})
+	}
+}
+
+// A body of which a part has been taken in when the daemon ends, or nothing yet, is
+// refused with 503 as one that is waited for is: after a 400 nobody sends it again.
+func TestBodiesEndWithTheDaemon(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(11, 1))
+	var lines strings.Builder
+	for range 5000 {
+		fmt.Fprintf(&lines, `{"task_id":"%016x%016x","state":"SUCCESS","finished_at":1}`+"\n", r.Uint64(), r.Uint64())
+	}
+	for encoding, body := range encoded(t, lines.String()) {
+		for _, when := range []string{"before", "meanwhile"} {
+			t.Run(encoding+" "+when, func(t *testing.T) {
+				t.Parallel()
+				var s *hangupServer
+				s = serveHangups(t, newFake(), func(c *api.Config) {
+					c.Redact = func(*task.Invocation) { s.closed() }
+				})
+				if when == "before" {
+					s.closed()
+				}
+				req, err := http.NewRequest(http.MethodPost, s.URL+"/api/v1/invocations", strings.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("Content-Encoding", encoding)
+				resp, err := http.DefaultTransport.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if text := readAll(t, resp.Body); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "shutting down") || resp.Header.Get("Retry-After") == "" {
+					t.Errorf("%d %s", resp.StatusCode, text)
+				}
+			})
+		}
 	}
 }
