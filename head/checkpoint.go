@@ -19,6 +19,7 @@ func (h *Head) Checkpoint() error {
 			}
 		}
 		fault.Point("checkpoint.begun")
-		return EmitAll(h.Snapshot().Invs, emit)
+		snap := h.Snapshot()
+		return EmitAll(snap.Slice(), emit)
 	})
 }

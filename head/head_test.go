@@ -283,7 +283,7 @@ func checkAccounts(t *testing.T, h *Head) {
 		for e := l.first; e != nil; e = e.next {
 			n++
 			bytes += e.inv.Size()
-			if h.byID[e.inv.TaskID] != e || h.slots[e.slot] != e || h.invs[e.slot] != e.inv || h.ats[e.slot] != e.inv.RowTime() || e.list != l || e.inv.Open() != (l == &h.open) {
+			if h.byID[e.inv.TaskID] != e || h.slots[e.slot] != e || h.rows.at(e.slot) != e.inv || e.list != l || e.inv.Open() != (l == &h.open) {
 				t.Fatal("an entry is misplaced")
 			}
 		}
@@ -297,7 +297,7 @@ func checkAccounts(t *testing.T, h *Head) {
 	if parked != h.parked {
 		t.Fatalf("%d entries have a parked row, counted %d", parked, h.parked)
 	}
-	if n != len(h.byID) || n != len(h.slots) || n != len(h.invs) || n != len(h.ats) || bytes != h.bytes {
+	if n != len(h.byID) || n != len(h.slots) || n != h.rows.Len() || bytes != h.bytes {
 		t.Fatalf("%d entries, %d ids, %d slots; %d bytes, counted %d", n, len(h.byID), len(h.slots), h.bytes, bytes)
 	}
 }

@@ -70,7 +70,7 @@ func (h *Head) SeeCuts(dir string) error {
 func (h *Head) reset() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.byID, h.slots, h.invs, h.ats = map[string]*entry{}, nil, nil, nil
+	h.byID, h.slots, h.rows = map[string]*entry{}, nil, Rows{}
 	h.open, h.done = list{}, list{}
 	h.stored, h.parked = map[*entry]struct{}{}, 0
 	h.bytes, h.gaps = 0, task.GapSet{}

@@ -90,7 +90,8 @@ type headState struct {
 
 func (db *DB) headState() headState {
 	db.tellLosses()
-	s := headState{invs: db.head.Snapshot().Invs, gaps: db.head.Gaps(), floor: db.head.Floor()}
+	snap := db.head.Snapshot()
+	s := headState{invs: snap.Slice(), gaps: db.head.Gaps(), floor: db.head.Floor()}
 	s.gone, s.some = db.head.Deleted()
 	return s
 }

@@ -270,7 +270,7 @@ func (x *inspection) daemon(t *testing.T) {
 	a := ask(t, db, x.p.truth)
 	// What is cut into a live file that is damaged shares its fate, which is told.
 	shares := map[string]bool{}
-	for _, v := range cut.Invs {
+	for _, v := range cut.All() {
 		for _, rel := range x.files {
 			if d, _, ok := blocks.ParseLiveName(filepath.Base(rel)); ok && kindOf(rel) == "live" && d == v.Day() && x.told(a) {
 				shares[v.TaskID] = true

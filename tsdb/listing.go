@@ -80,8 +80,9 @@ func (db *DB) hasDay(ctx context.Context, d task.Day) bool {
 			return true
 		}
 	}
-	for _, v := range db.head.Snapshot().Invs {
-		if v.Day() == d {
+	snap := db.head.Snapshot()
+	for at := range snap.All() {
+		if task.DayOf(at) == d {
 			return true
 		}
 	}

@@ -199,7 +199,7 @@ func (m *model) count() (int64, bool) {
 	defer view.Release()
 	rows, exact := view.Rows()
 	exact = exact && !m.fail
-	n := int64(len(m.db.head.Snapshot().Invs))
+	n := m.db.head.Stats().Records
 	return rows + n + m.db.compact.Parked().Rows(), exact && n == 0
 }
 

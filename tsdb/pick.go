@@ -2,6 +2,7 @@ package tsdb
 
 import (
 	"cmp"
+	"iter"
 	"math"
 	"slices"
 
@@ -9,10 +10,19 @@ import (
 	"daybook/tsdb/task"
 )
 
+// likely are the head's invocations, with their row times, in about the order that a
+// query wants: new ones are in the last slots, and in the holes that cuts leave.
+func likely(snap *head.Snapshot, q *Query) iter.Seq2[int64, *task.Invocation] {
+	if q.Oldest {
+		return snap.All()
+	}
+	return snap.Backward()
+}
+
 // pick returns the rows that match and come after the cursor, in order; at
 // most hint of them unless hint is 0. Once it has as many, rows are looked at only if
 // their times are before those of the last of them.
-func pick(snap *head.Snapshot, q *Query, hint int) []*task.Invocation {
+func pick(all iter.Seq2[int64, *task.Invocation], q *Query, hint int) []*task.Invocation {
 	var out []*task.Invocation
 	first, last := q.From, int64(math.MaxInt64) // row times
 	if q.To != 0 {
@@ -23,14 +33,10 @@ func pick(snap *head.Snapshot, q *Query, hint int) []*task.Invocation {
 	} else if q.After != nil {
 		last = min(last, q.After.At)
 	}
-	for i := range snap.Ats {
-		if !q.Oldest {
-			i = len(snap.Ats) - 1 - i // where the newest are, but for the holes that cuts fill
-		}
-		if at := snap.Ats[i]; at < first || at > last {
+	for at, v := range all {
+		if at < first || at > last {
 			continue
 		}
-		v := snap.Invs[i]
 		if !q.matches(v) || q.After != nil && !follows(v.Key(), *q.After, q.Oldest) {
 			continue
 		}

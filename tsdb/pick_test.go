@@ -6,7 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"daybook/head"
 	"daybook/tsdb/task"
 )
 
@@ -17,7 +16,7 @@ func TestPick(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 1))
 	short := 0
 	for range 400 {
-		var snap head.Snapshot
+		var invs []*task.Invocation
 		spread := 1 + r.Int64N(2000)
 		for i := range r.IntN(1500) {
 			v := finished(fmt.Sprint("id", i), noon).Invocation
@@ -26,7 +25,7 @@ func TestPick(t *testing.T) {
 				v.FinishedAt = 1_000_000 + int64(i)
 			}
 			v.Queue = fmt.Sprint(r.IntN(4))
-			snap.Invs, snap.Ats = append(snap.Invs, &v), append(snap.Ats, v.RowTime())
+			invs = append(invs, &v)
 		}
 		q := Query{Filter: task.Filter{Queues: []string{"1", "2"}[:r.IntN(3)]}, Oldest: r.IntN(2) == 0}
 		at := func() int64 { return 1_000_000 + r.Int64N(spread+1) - 1 }
@@ -36,13 +35,20 @@ func TestPick(t *testing.T) {
 		if r.IntN(2) == 0 {
 			q.To = at()
 		}
-		if n := len(snap.Invs); n > 0 && r.IntN(2) == 0 {
-			k := snap.Invs[r.IntN(n)].Key()
+		if n := len(invs); n > 0 && r.IntN(2) == 0 {
+			k := invs[r.IntN(n)].Key()
 			q.After = &k
+		}
+		all := func(yield func(int64, *task.Invocation) bool) {
+			for _, v := range invs {
+				if !yield(v.RowTime(), v) {
+					return
+				}
+			}
 		}
 		hint := r.IntN(120)
 		var want []*task.Invocation
-		for _, v := range snap.Invs {
+		for _, v := range invs {
 			if q.Match(v) && (q.After == nil || follows(v.Key(), *q.After, q.Oldest)) {
 				want = append(want, v)
 			}
@@ -52,7 +58,7 @@ func TestPick(t *testing.T) {
 			want = want[:hint]
 			short++
 		}
-		if got := pick(&snap, &q, hint); !slices.Equal(got, want) {
+		if got := pick(all, &q, hint); !slices.Equal(got, want) {
 			t.Fatalf("%d rows instead of %d, hint %d, %+v", len(got), len(want), hint, q)
 		}
 	}

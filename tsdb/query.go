@@ -169,7 +169,7 @@ func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View
 	m := merger{ctx: ctx, q: &q, fn: fn, seen: map[string]bool{}, bounded: hint > 0}
 	var err error
 	if hint == anyOrder {
-		m.memory = pick(snap, &q, 0)
+		m.memory = pick(likely(snap, &q), &q, 0)
 	} else if m.memory, err = db.memoryRows(ctx, &q, snap, hint); err != nil {
 		return nil, err
 	}
@@ -202,7 +202,7 @@ func (db *DB) walkIn(ctx context.Context, snap *head.Snapshot, view *blocks.View
 
 // memoryRows collects what the head and the parked file have to offer, in order.
 func (db *DB) memoryRows(ctx context.Context, q *Query, snap *head.Snapshot, hint int) ([]*task.Invocation, error) {
-	rows := pick(snap, q, hint)
+	rows := pick(likely(snap, q), q, hint)
 	parked := db.compact.Parked()
 	if parked == nil || !mayBeOpen(&q.Filter) {
 		return rows, nil

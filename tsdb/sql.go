@@ -48,7 +48,7 @@ func (db *DB) OpenSQL(ctx context.Context, from, to int64) (*SQL, error) {
 		return db.knownTo(ctx, files[:i], id)
 	}
 	o.Memory = func(yield func(*task.Invocation, error) bool) {
-		for _, v := range snap.Invs {
+		for _, v := range snap.All() {
 			if !yield(v, nil) {
 				return
 			}

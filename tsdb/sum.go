@@ -369,8 +369,8 @@ func (s *summation) settle(ctx context.Context, view *blocks.View) (ok bool, err
 		}
 	}
 	held := s.added.Batch()
-	for _, v := range s.account.Invs {
-		if !counted[v] && s.rolls(v) {
+	for at, v := range s.account.All() {
+		if s.rolledAt(at) && !counted[v] && s.named(v) {
 			held.Add(v)
 		}
 	}
@@ -401,7 +401,7 @@ func (s *summation) settle(ctx context.Context, view *blocks.View) (ok bool, err
 
 // take counts an invocation if its row time is in a stretch that rollups count.
 func (s *summation) take(set *rollup.Set, v *task.Invocation) {
-	if !s.rolls(v) {
+	if !s.named(v) || !s.rolledAt(v.RowTime()) {
 		return
 	}
 	if set == s.gone { // as the day counted it
@@ -410,12 +410,10 @@ func (s *summation) take(set *rollup.Set, v *task.Invocation) {
 	set.Add(v)
 }
 
-// rolls reports whether an invocation is in what rollups count of the sum.
-func (s *summation) rolls(v *task.Invocation) bool {
-	if s.name != "" && v.TaskName != s.name {
-		return false
-	}
-	at := v.RowTime()
+func (s *summation) named(v *task.Invocation) bool { return s.name == "" || v.TaskName == s.name }
+
+// rolledAt reports whether a row time is in what rollups count.
+func (s *summation) rolledAt(at int64) bool {
 	return slices.ContainsFunc(s.rolled, func(r stretch) bool { return r.has(at) })
 }
 
@@ -425,7 +423,7 @@ func (s *summation) memory(ctx context.Context) error {
 	if parked == nil || parked.Rows() == 0 || len(s.rolled) == 0 || s.ended {
 		return nil
 	}
-	q := blocks.ParkedSum{Name: s.name, Minutes: s.width == rollup.Minute, Elsewhere: s.account.Invs,
+	q := blocks.ParkedSum{Name: s.name, Minutes: s.width == rollup.Minute, Elsewhere: s.account.Slice(),
 		Rollup: s.added.Merge, Row: func(v *task.Invocation) { s.take(s.added, v) }}
 	for _, r := range s.rolled {
 		q.Within = append(q.Within, blocks.ParkedRange{From: r.from, To: r.to})

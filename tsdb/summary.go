@@ -103,17 +103,23 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 // active calls fn with the task names of everything that is open now, or of one
 // task, and how many those are.
 func (db *DB) active(ctx context.Context, only string, fn func(name string, n int64)) error {
-	snap := db.head.Snapshot()
-	for _, v := range snap.Invs {
+	open := db.head.Open() // before the parked file, to which they go
+	var held []*task.Invocation
+	parked := db.compact.Parked()
+	if parked != nil && parked.Rows() > 0 {
+		snap := db.head.Snapshot()
+		held = snap.Slice()
+		open = held
+	}
+	for _, v := range open {
 		if v.Open() && (only == "" || v.TaskName == only) {
 			fn(v.TaskName, 1)
 		}
 	}
-	parked := db.compact.Parked()
-	if parked == nil || parked.Rows() == 0 {
+	if held == nil {
 		return nil
 	}
-	return parked.Open(ctx, only, snap.Invs, fn)
+	return parked.Open(ctx, only, held, fn)
 }
 
 // seriesSteps is how many steps of any sketches there is memory for at once.
