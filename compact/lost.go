@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"daybook/blocks"
@@ -17,7 +18,8 @@ var errLost = &AdvisedError{"the file is gone, but its .sha256 is there: Daybook
 // lostDays names the sealed files that somebody else than Daybook has taken away:
 // a checksum is written after its file is there, and deleted before that goes. dir
 // has the entries, and may be in use. A newer generation has what the older ones
-// had; and what lies in quarantine is not lost.
+// had; and what lies in quarantine is not lost: a crash may have left its checksum
+// where it was.
 func lostDays(root, dir string, entries []fs.DirEntry) (lost []string) {
 	newest := map[task.Day]int{}
 	for _, e := range entries {
@@ -28,28 +30,43 @@ func lostDays(root, dir string, entries []fs.DirEntry) (lost []string) {
 	for _, e := range entries {
 		name, _ := strings.CutSuffix(e.Name(), checksumSuffix)
 		d, gen, ok := blocks.ParseSealedName(name)
-		if !ok || gen <= newest[d] {
-			continue
-		}
 		// Now, and in this order: a daemon may have published or deleted it meanwhile.
-		path := filepath.Join(dir, name)
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) || !exists(path+checksumSuffix) || quarantined(root, name) {
-			continue
+		if path := filepath.Join(dir, name); ok && gen > newest[d] && gone(path) && exists(path+checksumSuffix) {
+			lost = append(lost, name)
 		}
-		lost = append(lost, name)
 	}
-	return lost
+	if len(lost) == 0 {
+		return nil
+	}
+	aside, _ := quarantined(root) // what cannot be read, Open tells
+	return slices.DeleteFunc(lost, func(name string) bool { return aside[name] })
 }
 
-// quarantined reports whether a sealed file was set aside, here or by a backup: a
-// crash may have left its checksum where it was.
-func quarantined(root, name string) bool {
-	dir := filepath.Join(root, "quarantine")
-	entries, _ := readDir(dir) // what cannot be read, Open tells
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), name) || exists(filepath.Join(dir, e.Name(), "days", name)) {
-			return true
+func gone(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// quarantined are the names of the sealed files that were set aside, here or by a
+// backup, without what was put behind them to keep them apart. The error is about
+// places that could not be looked into.
+func quarantined(root string) (names map[string]bool, err error) {
+	names = map[string]bool{}
+	var errs []error
+	// The separator has a symbolic link followed.
+	dir := filepath.Join(root, "quarantine") + string(filepath.Separator)
+	walkErr := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
 		}
-	}
-	return false
+		base, rest, ok := strings.Cut(filepath.Base(path), ".db")
+		if _, _, is := blocks.ParseSealedName(base + ".db"); ok && is && rest != checksumSuffix {
+			names[base+".db"] = true
+		}
+		if e != nil && e.IsDir() && e.Name() == "live" { // their names look the same
+			return fs.SkipDir
+		}
+		return nil
+	})
+	return names, errors.Join(append(errs, walkErr)...)
 }

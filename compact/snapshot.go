@@ -32,7 +32,8 @@ type Capture struct {
 	files      []captured
 	live       []*blocks.LiveCopy
 	days       map[task.Day]string // the sealed file that counts, by name
-	present    map[task.Day]bool   // every day of which there is any file
+	present    map[task.Day]bool   // every day of which there is any file, be it in quarantine
+	asideErr   error               // why not all of quarantine is known
 	unreadable map[string]error
 	beside     bool  // of another process's directory: files that it cannot read are left out
 	left       int64 // bytes to be copied or checked
@@ -262,6 +263,9 @@ func (k *Capture) Days() map[task.Day]string { return k.days }
 
 // Has reports whether the data directory has any file of a day, be it unreadable.
 func (k *Capture) Has(d task.Day) bool { return k.present[d] }
+
+// AsideErr is why Has may not know of files that lie in quarantine; nil if it does.
+func (k *Capture) AsideErr() error { return k.asideErr }
 
 // Unreadable names what is left out, relative to the data directory, and why.
 func (k *Capture) Unreadable() map[string]error { return k.unreadable }

@@ -123,6 +123,14 @@ func (k *Capture) lookForDays(dir, live string) (absorbed map[string]bool, err e
 		k.present[d] = true // what an earlier copy has of it is to stay
 		k.unreadable[filepath.Join("days", name)] = errLost
 	}
+	// After days/: who mends a day moves its file from there to quarantine, and then has
+	// nothing but an earlier copy to put in its place. (Back again is a change of Listing.)
+	var aside map[string]bool
+	aside, k.asideErr = quarantined(filepath.Dir(dir))
+	for name := range aside {
+		d, _, _ := blocks.ParseSealedName(name)
+		k.present[d] = true
+	}
 	for d, gens := range byDay {
 		slices.SortFunc(gens, func(a, b *blocks.Sealed) int { return b.Generation() - a.Generation() })
 		for {

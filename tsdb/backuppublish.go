@@ -167,12 +167,17 @@ func rename(from, to string) error {
 }
 
 // tidy removes the generations that newer ones have replaced, and with prune
-// the days that the source has no longer. Those that are newer than the source's,
+// the days that the source has no longer, not even in quarantine. Those that are newer than the source's,
 // and older ones that the source's has nothing of, are set aside.
 func (d *dest) tidy(k *compact.Capture, o BackupOptions, res *BackupResult) error {
 	entries, err := readDir(d.path("days"))
 	if err != nil {
 		return err
+	}
+	prune := o.Prune
+	if err := k.AsideErr(); prune && err != nil {
+		prune = false
+		res.Problems = append(res.Problems, fmt.Errorf("which days lie in quarantine/ is not known, so that nothing is pruned: %w", err))
 	}
 	current := k.Days()
 	gone := map[task.Day]bool{}
@@ -193,7 +198,7 @@ func (d *dest) tidy(k *compact.Capture, o BackupOptions, res *BackupResult) erro
 		switch {
 		case !have && !k.Has(day):
 			gone[day] = true
-			if o.Prune {
+			if prune {
 				err = blocks.RemoveSealed(path)
 			}
 		case replaced:
@@ -213,7 +218,7 @@ func (d *dest) tidy(k *compact.Capture, o BackupOptions, res *BackupResult) erro
 		days = append(days, day)
 	}
 	slices.Sort(days)
-	if o.Prune {
+	if prune {
 		res.Pruned = dayText(days)
 	} else {
 		res.Kept = dayText(days)
