@@ -8,12 +8,21 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-kit/log/level"
+
 	"daybook/blocks"
 	"daybook/tsdb/task"
 )
 
 // errLost is why a sealed file is left out that is not there.
 var errLost = &AdvisedError{"the file is gone, but its .sha256 is there: Daybook deletes that one first", "put the file back, from a backup say, while no daemon runs; delete the .sha256 if the day is not missed"}
+
+// LostDay reports whether a file that Unreadable names is a sealed one that is gone,
+// and of which day it was. Of no other file the name alone says what it holds.
+func LostDay(name string, err error) (task.Day, bool) {
+	d, _, ok := blocks.ParseSealedName(filepath.Base(name))
+	return d, ok && errors.Is(err, errLost)
+}
 
 // lostDays names the sealed files that somebody else than Daybook has taken away:
 // a checksum is written after its file is there, and deleted before that goes. dir
@@ -69,4 +78,52 @@ func quarantined(root string) (names map[string]bool, err error) {
 		return nil
 	})
 	return names, errors.Join(append(errs, walkErr)...)
+}
+
+// expireLost lets go of the lost days below a floor as if their files were there: the
+// checksum goes, and nothing is told of them any more. A file that was put back
+// meanwhile stays: the next start opens it, and retention deletes it then.
+func (c *Compactor) expireLost(h Head, floor task.Day) error {
+	floor = min(floor, task.DayOf(c.opts.Now().UnixMicro()))
+	c.mu.Lock()
+	lost := map[string]task.Day{}
+	for rel, err := range c.unreadable {
+		if d, is := LostDay(rel, err); is && d < floor {
+			lost[rel] = d
+		}
+	}
+	c.mu.Unlock()
+	var errs []error
+	for rel, d := range lost {
+		path := filepath.Join(c.dirs.root, rel)
+		if !gone(path) {
+			continue
+		}
+		c.noteDeleted(h, d)
+		if err := removeIfThere(path + checksumSuffix); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.forgetLost(rel, d)
+		level.Info(c.logger).Log("msg", "a day whose file was lost has expired", "path", rel)
+	}
+	return errors.Join(errs...)
+}
+
+// forgetLost makes a lost file one that never was. Another one of its day may be
+// left out, too, and keep the day from being sealed.
+func (c *Compactor) forgetLost(rel string, d task.Day) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.unreadable, rel)
+	if c.shut[d] != filepath.Base(rel) {
+		return
+	}
+	delete(c.shut, d)
+	for other := range c.unreadable {
+		name := filepath.Base(other)
+		if of, _, ok := blocks.ParseSealedName(name); ok && of == d {
+			c.shut[d] = name
+		}
+	}
 }

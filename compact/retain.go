@@ -14,7 +14,7 @@ import (
 	"daybook/tsdb/task"
 )
 
-// Retain deletes the days that are past retention and raises the floor, or takes back one
+// Retain deletes the days that are past retention, what is left of lost ones too, and raises the floor, or takes back one
 // that is not to be believed. It returns the number of days deleted.
 func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 	now := c.opts.Now()
@@ -43,7 +43,7 @@ func (c *Compactor) Retain(ctx context.Context, h Head) (int, error) {
 	if n > 0 {
 		fault.Point("retain.done")
 	}
-	return n, err
+	return n, errors.Join(err, c.expireLost(h, floor))
 }
 
 // Steady looks at the clock and reports whether it has gone on without a jump for an

@@ -318,5 +318,5 @@ func (c *Compactor) deleteVictim(ctx context.Context, h Head, v victim, cause st
 	if n > 0 {
 		fault.Point("retain.done")
 	}
-	return err
+	return errors.Join(err, c.expireLost(h, v.day+1)) // they would have been the first to go
 }

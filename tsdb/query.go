@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"daybook/blocks"
+	"daybook/compact"
 	"daybook/head"
 	"daybook/tsdb/task"
 )
@@ -420,7 +421,10 @@ func (m *merger) give(v *task.Invocation) (bool, error) {
 // coverage says what an answer to a filter does not cover.
 func (db *DB) coverage(f *task.Filter, unreadable []string) Coverage {
 	c := Coverage{From: f.From, To: f.To, RetentionFrom: db.retentionFrom(), Unreadable: unreadable}
-	for name := range db.compact.Unreadable() {
+	for name, err := range db.compact.Unreadable() {
+		if d, lost := compact.LostDay(name, err); lost && (d.End() <= f.From || f.To != 0 && d.Start() >= f.To) {
+			continue
+		}
 		c.Unreadable = append(c.Unreadable, name)
 	}
 	for path, err := range db.legacyErrors { // what they hold is not known: any range may be touched
