@@ -40,14 +40,16 @@ func (r *run) retention(ctx context.Context) (err error) {
 	// What comes in soon exceeds this, and the oldest day goes; the next one
 	// when what has come in since exceeds what that freed.
 	limit := size(dir) + 32<<20
+	// Not by the maximum rate: a day that went as soon as sending at half of it began
+	// had nothing undisturbed before it.
+	if err := r.maximumAlone(ctx); err != nil {
+		return err
+	}
 	d, err := r.start(ctx, dir, fmt.Sprintf("--retention.size=%d", limit))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.stop()) }()
-	if err := r.findMaximum(ctx, d); err != nil {
-		return err
-	}
 	return r.retentionBeside(ctx, d, deleted)
 }
 

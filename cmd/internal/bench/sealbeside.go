@@ -153,6 +153,19 @@ func (r *run) findMaximum(ctx context.Context, d *daemon) error {
 	return err
 }
 
+// maximumAlone is findMaximum with a daemon of its own.
+func (r *run) maximumAlone(ctx context.Context) error {
+	dir, err := r.makeDir("maximum")
+	if err != nil {
+		return err
+	}
+	d, err := r.start(ctx, dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.findMaximum(ctx, d), d.stop())
+}
+
 func copyFile(to, from string) (err error) {
 	in, err := os.Open(from)
 	if err != nil {
