@@ -263,7 +263,7 @@ func TestSQLRange(t *testing.T) {
 // has stopped printing.
 func TestSQLInterrupt(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := emptyData(t)
 	const endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c), d(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM d LIMIT 50000) "
 	for _, query := range []string{endless + "SELECT n FROM c", endless + "SELECT n FROM d UNION ALL SELECT count(*) FROM c"} {
 		cmd := exec.Command(bin, "sql", "--storage.path="+dir, "--format=csv", query)
