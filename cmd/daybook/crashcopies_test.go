@@ -41,6 +41,7 @@ type backup struct {
 type made struct {
 	killed string
 	moved  bool // it has given up: its source changed all the time
+	early  bool // no daemon has lived long enough yet to make a data directory
 	holds  record
 }
 
@@ -244,6 +245,9 @@ func (c *crashRun) backUp(b *backup, crash string, prune bool) (m made, err erro
 	case err != nil && strings.Contains(string(out), "changed while it was being copied"):
 		m.moved = true
 		return m, nil
+	case err != nil && len(before.tasks) == 0 && strings.Contains(string(out), "is no data directory"):
+		m.early = true
+		return m, nil
 	case err != nil:
 		return m, fmt.Errorf("daybook backup, with DAYBOOK_CRASH=%s: %w\n%s", crash, err, out)
 	}
@@ -297,6 +301,9 @@ func (c *crashRun) backup(b *backup, crash string) string {
 // or to say that it is not.
 func (c *crashRun) lookAtBackup(b *backup, m made) {
 	old := b.whole
+	if m.early {
+		return // nothing was written
+	}
 	if _, err := os.Lstat(filepath.Join(b.dest, "BACKUP")); errors.Is(err, fs.ErrNotExist) && old == nil && m.killed != "" {
 		return // it was killed before it had begun
 	}
