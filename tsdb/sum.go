@@ -282,7 +282,7 @@ func (s *summation) fine(ctx context.Context, view *blocks.View, r stretch) (ok 
 	at := r.from
 	for _, d := range slices.Backward(view.Days()) {
 		minutes := stretch{ceil(max(at, d.Day.Start()), rollup.Minute), rollup.Minute.Start(min(r.to, d.Day.End()))}
-		if minutes.from >= minutes.to || d.Sealed != nil && (d.Live != nil || s.db.readOnly || s.name != "" || rollup.Hour.Start(minutes.from) != rollup.Hour.Start(minutes.to-1)) {
+		if minutes.from >= minutes.to || d.Sealed != nil && (d.Live != nil || s.db.readOnly || rollup.Hour.Start(minutes.from) != rollup.Hour.Start(minutes.to-1)) {
 			continue
 		}
 		if d.Sealed != nil {

@@ -27,17 +27,21 @@ type sumCache struct {
 
 type cachedSum struct {
 	key   string
-	set   *rollup.Set // never changed, unless it is not done
-	upTo  *task.Key   // the last row in a set that is not done
+	sum   remembered // never changed, unless it is not done
+	upTo  *task.Key  // the last row in a sum that is not done
 	bytes int64
 }
+
+// remembered is a *rollup.Set, of whole days or hours, or *minuteSums.
+type remembered interface{ Bytes() int64 }
 
 // further reports whether x knows more than another sum of the key.
 func (x *cachedSum) further(than *cachedSum) bool {
 	return than.upTo != nil && (x.upTo == nil || x.upTo.Compare(*than.upTo) > 0)
 }
 
-func (c *sumCache) get(key string) *rollup.Set {
+// get returns what is remembered, nil if nothing is.
+func (c *sumCache) get(key string) remembered {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.at[key]
@@ -45,11 +49,11 @@ func (c *sumCache) get(key string) *rollup.Set {
 		return nil
 	}
 	c.order.MoveToFront(e)
-	return e.Value.(*cachedSum).set
+	return e.Value.(*cachedSum).sum
 }
 
 // resume takes out a sum that somebody had no time to finish, to go on with it.
-func (c *sumCache) resume(key string) (set *rollup.Set, upTo *task.Key) {
+func (c *sumCache) resume(key string) (sum remembered, upTo *task.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.at[key]
@@ -57,7 +61,7 @@ func (c *sumCache) resume(key string) (set *rollup.Set, upTo *task.Key) {
 		return nil, nil
 	}
 	x := c.remove(e)
-	return x.set, x.upTo
+	return x.sum, x.upTo
 }
 
 // remove forgets a sum. The caller holds mu.
@@ -69,8 +73,8 @@ func (c *sumCache) remove(e *list.Element) *cachedSum {
 }
 
 // put remembers a sum; of one that is not done, upTo is the last row in it.
-func (c *sumCache) put(key string, set *rollup.Set, upTo *task.Key) {
-	x := &cachedSum{key: key, set: set, upTo: upTo, bytes: set.Bytes() + int64(len(key))}
+func (c *sumCache) put(key string, sum remembered, upTo *task.Key) {
+	x := &cachedSum{key: key, sum: sum, upTo: upTo, bytes: sum.Bytes() + int64(len(key))}
 	if x.bytes > maxSumBytes/2 {
 		return
 	}
@@ -186,15 +190,15 @@ func (s *summation) addRun(ctx context.Context, view *blocks.View, files map[tas
 	if set == nil {
 		return s.read(ctx, view, wholeDay(first))
 	}
-	s.keep(view, runKey(files, first, n), set, nil)
+	s.keepSet(view, runKey(files, first, n), set)
 	s.addSet(set)
 	return true, nil
 }
 
 // addPart adds some hours of a sealed day.
 func (s *summation) addPart(ctx context.Context, view *blocks.View, key string, r stretch) (ok bool, err error) {
-	set := s.db.sums.get(key)
-	if set == nil {
+	set, ok := s.db.sums.get(key).(*rollup.Set)
+	if !ok {
 		q := blocks.RollupQuery{From: r.from, To: r.to, Width: rollup.Hour}
 		if set, err = s.part(ctx, view, q); err != nil {
 			return false, err
@@ -202,7 +206,7 @@ func (s *summation) addPart(ctx context.Context, view *blocks.View, key string, 
 		if set.Folded() > 0 {
 			return s.read(ctx, view, q)
 		}
-		s.keep(view, key, set, nil)
+		s.keepSet(view, key, set)
 	}
 	s.addSet(set)
 	return true, nil
@@ -215,9 +219,15 @@ func (s *summation) partLimits() rollup.Limits {
 
 // part sums up what one question to sealed days adds.
 func (s *summation) part(ctx context.Context, view *blocks.View, q blocks.RollupQuery) (*rollup.Set, error) {
-	part := summation{db: s.db, limits: s.limits, added: rollup.NewSet(rollup.Forever, s.partLimits()), gone: s.gone, visible: s.visible}
-	_, err := part.read(ctx, view, q) // live files, which could change meanwhile, are not in it
+	part := s.apart()
+	_, err := part.read(ctx, view, q)
 	return part.added, err
+}
+
+// apart is a summation of sealed days alone, whose sum is to be remembered: live
+// files, which could change meanwhile, are not in it.
+func (s *summation) apart() *summation {
+	return &summation{db: s.db, limits: s.limits, added: rollup.NewSet(rollup.Forever, s.partLimits()), gone: s.gone, visible: s.visible}
 }
 
 func wholeDay(d task.Day) blocks.RollupQuery {
@@ -233,87 +243,52 @@ func (s *summation) addSet(set *rollup.Set) {
 	}
 }
 
-// keep remembers a set that is of all that its key names, which are files that
-// the attempt did not leave out from the beginning.
-func (s *summation) keep(view *blocks.View, key string, set *rollup.Set, upTo *task.Key) {
-	if set.Folded() == 0 && set.Rest().Empty() && !s.spoilt(view) {
-		s.db.sums.put(key, set, upTo)
+// keepSet remembers a set, unless it has more names than it keeps apart.
+func (s *summation) keepSet(view *blocks.View, key string, set *rollup.Set) {
+	if set.Folded() == 0 && set.Rest().Empty() {
+		s.keep(view, key, set, nil)
 	}
 }
 
-// sealedMinutes counts whole minutes within one hour of a sealed day, which
-// stores none: from the rows of the hour, which are remembered by minute, as
-// the next question will begin a minute later. Of an hour with more rows than
-// the time is enough for, the next question reads on.
-// used is false if it has too many names for that.
-func (s *summation) sealedMinutes(ctx context.Context, view *blocks.View, d blocks.DayFiles, r stretch) (used bool, err error) {
-	if view.Leaves(d) {
-		return true, nil
+// keep remembers a sum of all that its key names, which are files that the
+// attempt did not leave out from the beginning.
+func (s *summation) keep(view *blocks.View, key string, sum remembered, upTo *task.Key) {
+	if !s.spoilt(view) {
+		s.db.sums.put(key, sum, upTo)
 	}
-	hour := rollup.Hour.Start(r.from)
-	key := fmt.Sprint(d.Sealed.Path(), "\n", hour)
-	set := s.db.sums.get(key)
-	if set == nil {
-		if s.limits != largeSum { // it takes long, and others will want to find it remembered
-			return false, errLarge
-		}
-		var upTo *task.Key
-		if set, upTo = s.db.sums.resume(key); set == nil {
-			set = rollup.NewSet(rollup.Minute, s.partLimits())
-		}
-		f := task.Filter{From: hour, To: hour + rollup.Hour.Micros()}
-		err := view.Select(ctx, blocks.Select{Filter: &f, Oldest: true, After: upTo}, func(v *task.Invocation) (bool, error) {
-			set.Add(blocks.Counted(v, d.FirstWaitRule()))
-			last := v.Key()
-			upTo = &last
-			return true, nil
-		})
-		if err != nil && upTo != nil && ctx.Err() != nil {
-			upTo.ID = strings.Clone(upTo.ID) // not the whole row
-			s.keep(view, key, set, upTo)
-		}
-		if err != nil || set.Folded() > 0 {
-			return false, err
-		}
-		s.keep(view, key, set, nil)
-	}
-	for k, x := range set.All() {
-		if r.has(k.Bucket) {
-			s.added.Merge(k.Name, k.Bucket, x)
-		}
-	}
-	return true, nil
 }
 
 // runSum is the sum over a run of sealed days; nil if it has more names than a
 // set keeps apart, which sums would fold in another way than their parts.
 func (s *summation) runSum(ctx context.Context, view *blocks.View, files map[task.Day]string, first, n task.Day) (set *rollup.Set, ok bool, err error) {
-	if set := s.db.sums.get(runKey(files, first, n)); set != nil {
+	if set, ok := s.db.sums.get(runKey(files, first, n)).(*rollup.Set); ok {
 		return set, true, nil
 	}
-	if n == 1 {
-		if set, err = s.part(ctx, view, wholeDay(first)); err != nil {
-			return nil, false, err
-		}
-	} else {
-		set = rollup.NewSet(rollup.Forever, s.partLimits())
-		for _, half := range []task.Day{first, first + n/2} {
-			part, ok, err := s.runSum(ctx, view, files, half, n/2)
-			if part == nil || !ok || err != nil {
-				return nil, ok, err
-			}
-			for k, x := range part.All() {
-				set.Merge(k.Name, k.Bucket, x)
-			}
-		}
-		if err := s.fits(set); err != nil {
-			return nil, false, err
-		}
+	run := s.apart()
+	if ok, err := run.readRun(ctx, view, files, first, n); !ok || err != nil {
+		return nil, ok, err
 	}
-	if set.Folded() > 0 || !set.Rest().Empty() {
+	if run.added.Folded() > 0 || !run.added.Rest().Empty() {
 		return nil, true, nil
 	}
-	return set, true, nil
+	return run.added, true, nil
+}
+
+// readRun adds a run of sealed days: what is remembered of it, and the files of
+// the rest, into one set. A set for each day and each half of the run, merged
+// in turn, took the first summary of 30 days twice the CPU.
+func (s *summation) readRun(ctx context.Context, view *blocks.View, files map[task.Day]string, first, n task.Day) (ok bool, err error) {
+	if set, ok := s.db.sums.get(runKey(files, first, n)).(*rollup.Set); ok {
+		s.addSet(set)
+		return true, s.fits(s.added)
+	}
+	if n == 1 {
+		return s.read(ctx, view, wholeDay(first))
+	}
+	if ok, err := s.readRun(ctx, view, files, first, n/2); !ok || err != nil {
+		return ok, err
+	}
+	return s.readRun(ctx, view, files, first+n/2, n/2)
 }
 
 func runKey(files map[task.Day]string, first, n task.Day) string {

@@ -68,6 +68,14 @@ func TestSumsOfSealedDays(t *testing.T) {
 						t.Fatalf("%s: %s from %s to %s: %+v, want %+v", when, name, stamp(from), stamp(to), a, b)
 					}
 				}
+				name := fmt.Sprint("t", r.IntN(3))
+				one, _, err := sumSet(ctx, db, from, to, rollup.Forever, sumOf{name: name})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if a, b := one.Get(name, 0), want.Get(name, 0); one.Len() > 1 || (a == nil || a.Empty()) != (b == nil) || b != nil && !a.Agrees(b) {
+					t.Fatalf("%s: %s alone from %s to %s: %+v, want %+v", when, name, stamp(from), stamp(to), a, b)
+				}
 			}
 		}
 	}
