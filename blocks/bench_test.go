@@ -121,7 +121,7 @@ func BenchmarkPlainAppend(b *testing.B) {
 			for i, p := range batch.Put {
 				key++
 				row := args[i%insertRows*plainColumns:][:plainColumns]
-				encodeRow(row, p.Inv, key, dictIDs{name: 3, worker: 5, queue: 2}, -1)
+				encodeRow(row, p.Inv, key, dictIDs{name: 3, worker: 5, queue: 2}, -1, true)
 				for j, text := range textsOf(p.Inv) {
 					row[columnCount+j].Value = text
 				}

@@ -36,6 +36,7 @@ type Live struct {
 	// what the file was when it was opened.
 	readOnly bool
 	named    bool // it has runs of names; else an index (version 2)
+	short    bool // its rows may have short residues (from version 5 on)
 	// firstWaits: its rollups count waits by the first rule (waitrule.go).
 	firstWaits bool
 

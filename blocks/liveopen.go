@@ -151,6 +151,11 @@ func (l *Live) load(c *conn) (w *liveWriter, err error) {
 		return nil, err
 	}
 	l.firstWaits = rule < waitRule
+	version, err := pragmaInt(c, "user_version")
+	if err != nil {
+		return nil, err
+	}
+	l.short = version >= 5
 	w = &liveWriter{l: l, c: c, rows: newRowInserter()}
 	w.rollups.reset(true)
 	s := &liveState{}

@@ -247,7 +247,7 @@ func (w *liveWriter) insert(ctx context.Context, rows []placed) error {
 		}
 		r.key = max(naturalKey(w.l.day, r.at), prev+1)
 		prev = r.key
-		encodeRow(w.rows.next(), r.inv, r.key, ids, at)
+		encodeRow(w.rows.next(), r.inv, r.key, ids, at, w.l.short)
 		if w.rows.n++; w.rows.n == insertRows || i == len(rows)-1 {
 			if err := ctx.Err(); err != nil {
 				return err

@@ -28,8 +28,9 @@ func joins(schema string) string {
 type dictIDs struct{ name, worker, queue, exception int64 }
 
 // encodeRow fills args, of columnCount values, with the stored form of v under
-// a key. detail is the place of its details (chunk*chunkRows+index), or -1.
-func encodeRow(args []driver.NamedValue, v *task.Invocation, key int64, ids dictIDs, detail int64) {
+// a key. detail is the place of its details (chunk*chunkRows+index), or -1; short
+// is for files from version 5 on.
+func encodeRow(args []driver.NamedValue, v *task.Invocation, key int64, ids dictIDs, detail int64, short bool) {
 	at := v.RowTime()
 	args[0].Value = key
 	args[1].Value = bindID(v.TaskID)
@@ -69,7 +70,7 @@ func encodeRow(args []driver.NamedValue, v *task.Invocation, key int64, ids dict
 		args[19].Value = int64(1)
 	}
 	args[20].Value = nil
-	if r := v.Residue(); r != nil {
+	if r := v.Residue(short); r != nil {
 		args[20].Value = r
 	}
 }

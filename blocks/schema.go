@@ -14,8 +14,8 @@ const (
 	// FormatVersion is the user_version of the files written here. Version 1
 	// had an index on task_id in sealed files; versions 1 and 2 had an index on
 	// the name instead of runs; up to version 3 all hours of a live file were
-	// complete.
-	FormatVersion = 4
+	// complete; up to version 4 there was no short residue.
+	FormatVersion = 5
 	// chunkRows is how many rows share one compressed detail chunk.
 	chunkRows = 128
 )

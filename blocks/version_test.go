@@ -52,7 +52,7 @@ func oldSealed(t testing.TB, version, dir string) *Sealed {
 // TestVersions reads sealed files of older versions, hides a row of each, and
 // seals it again: the rows of the new version are the same.
 func TestVersions(t *testing.T) {
-	for _, version := range []string{"version1", "version2", "version3"} {
+	for _, version := range []string{"version1", "version2", "version3", "version4"} {
 		t.Run(version, func(t *testing.T) { testVersion(t, version) })
 	}
 }
@@ -62,7 +62,7 @@ func testVersion(t *testing.T, version string) {
 	shelf := newShelf(t)
 	days := filepath.Join(shelf.dir, "days")
 	old := oldSealed(t, version, days)
-	if (old.ids.pages == 0) != (version == "version1") || old.named != (version == "version3") || old.Rows() != 60 {
+	if (old.ids.pages == 0) != (version == "version1") || old.named != (version >= "version3") || old.Rows() != 60 {
 		t.Fatalf("%+v", old)
 	}
 	findings, err := CheckFile(ctx, old.Path(), true)
@@ -109,14 +109,15 @@ func testVersion(t *testing.T, version string) {
 
 // TestOldLive goes on with live files of older versions: rows are added,
 // replaced, found and sealed, and what an older version would make of the file
-// is right. That of version 2 has an index by name, and zstd; both have complete
-// hours.
+// is right. That of version 2 has an index by name, and zstd; up to version 3 hours
+// are complete; none has a short residue.
 func TestOldLive(t *testing.T) {
-	t.Run("version2", func(t *testing.T) { testOldLive(t, "version2", false, chunkZstd) })
-	t.Run("version3", func(t *testing.T) { testOldLive(t, "version3", true, chunkS2) })
+	t.Run("version2", func(t *testing.T) { testOldLive(t, "version2", false, false, chunkZstd) })
+	t.Run("version3", func(t *testing.T) { testOldLive(t, "version3", true, false, chunkS2) })
+	t.Run("version4", func(t *testing.T) { testOldLive(t, "version4", true, true, chunkS2) })
 }
 
-func testOldLive(t *testing.T, version string, named bool, chunks byte) {
+func testOldLive(t *testing.T, version string, named, pending bool, chunks byte) {
 	ctx := context.Background()
 	shelf := newShelf(t)
 	l, err := OpenLive(unpacked(t, version+"/2026-11-23.3.db.gz", filepath.Join(shelf.dir, "live", "2026-11-23.3.db"), 0o644))
@@ -132,6 +133,7 @@ func testOldLive(t *testing.T, version string, named bool, chunks byte) {
 	more.RootID, more.Args = more.TaskID, "(1,)"
 	again := rows[3]
 	again.Worker = "other"
+	again.Transitions = []task.Transition{{At: again.FinishedAt, State: again.State, Worker: again.Worker, ExceptionType: again.Outcome.ExceptionType}}
 	if err := l.Apply(ctx, Batch{Cut: 9, Put: []Put{{Inv: &more}, {Inv: &again, Replace: true}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +158,10 @@ func testOldLive(t *testing.T, version string, named bool, chunks byte) {
 	if n := chunksNotOf(t, l.Path(), chunks); n > 0 {
 		t.Errorf("%d chunks are not as they were", n)
 	}
-	if s := l.state.Load().hours; s.kept {
+	if n := shortResidues(t, l.Path()); n > 0 {
+		t.Errorf("%d short residues", n)
+	}
+	if s := l.state.Load().hours; s.kept != pending {
 		t.Errorf("%+v", s)
 	}
 	for _, file := range []string{l.Path(), path} {
@@ -167,6 +172,22 @@ func testOldLive(t *testing.T, version string, named bool, chunks byte) {
 	if got := everyRow(t, shelf, DayFiles{Day: testDay, Sealed: s}); !s.named || !reflect.DeepEqual(got, want) {
 		t.Fatalf("named %v: %d rows, want %d", s.named, len(got), len(want))
 	}
+}
+
+// shortResidues counts the rows whose residue an older version calls damaged.
+func shortResidues(t *testing.T, path string) int64 {
+	t.Helper()
+	c, err := openFile(path, modeRead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, closer(c.close))
+	var vals [1]driver.Value
+	if _, err := c.queryRow(context.Background(), vals[:], "SELECT count(*) FROM invocation WHERE hex(substr(residue, 1, 1)) >= '10'"); err != nil {
+		t.Fatal(err)
+	}
+	n, _ := vals[0].(int64)
+	return n
 }
 
 func chunksNotOf(t *testing.T, path string, version byte) (n int) {
@@ -235,4 +256,45 @@ func everyRow(t testing.TB, shelf *shelf, d DayFiles) (rows []task.Invocation) {
 		t.Fatal(v.LeftOut())
 	}
 	return rows
+}
+
+// What POST /api/v1/invocations takes as a whole has a short residue in new files,
+// and is the same from there.
+func TestShortResidue(t *testing.T) {
+	ctx := context.Background()
+	shelf := newShelf(t)
+	v := rowAt("posted", "a", testDay.Start()+5_000_000, task.StateFailure)
+	v.RootID = v.TaskID
+	v.StartedAt, v.SentAt = testDay.Start()+4_000_000, testDay.Start()+1_000_000
+	v.Transitions = []task.Transition{{At: v.FinishedAt, State: v.State, Worker: v.Worker, Retries: v.Retries, ExceptionType: v.Outcome.ExceptionType}}
+	l := shelf.live(testDay, []task.Invocation{v}, nil, nil)
+	if n := shortResidues(t, l.Path()); n != 1 {
+		t.Errorf("%d short residues", n)
+	}
+	tmp, _, err := BuildSealed(ctx, filepath.Join(shelf.dir, "tmp"), SealInput{Day: testDay, Generation: 1, Live: l, At: time.Unix(0, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := PublishSealed(tmp, filepath.Join(shelf.dir, "days"), testDay, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := OpenSealed(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, s)
+	if n := shortResidues(t, path); n != 1 {
+		t.Errorf("%d short residues when it is sealed", n)
+	}
+	for _, d := range []DayFiles{{Day: testDay, Live: l}, {Day: testDay, Sealed: s}} {
+		if got := everyRow(t, shelf, d); len(got) != 1 || !reflect.DeepEqual(got[0].Transitions, v.Transitions) {
+			t.Errorf("%+v", got)
+		}
+	}
+	for _, file := range []string{l.Path(), path} {
+		if findings, err := CheckFile(ctx, file, true); err != nil || len(findings) != 0 {
+			t.Error(findings, err)
+		}
+	}
 }

@@ -49,13 +49,22 @@ func randomPartial(t testing.TB, r *rand.Rand) Invocation {
 	return v
 }
 
-// stored sends v through its day-file form: columns and residue.
+// stored sends v through its day-file form: columns and residue, both forms of
+// which say the same.
 func stored(t testing.TB, v Invocation) Invocation {
+	t.Helper()
+	long, short := storedAs(t, v, false), storedAs(t, v, true)
+	requireSame(t, "the short residue", long, short)
+	return short
+}
+
+func storedAs(t testing.TB, v Invocation, short bool) Invocation {
+	t.Helper()
 	columns := v
 	columns.QueueRank, columns.ArgsRank, columns.KwargsRank = 0, 0, 0
 	columns.WorkerHint, columns.Transitions = "", nil
 	columns.Outcome.State, columns.Outcome.At = 0, 0
-	if err := columns.Restore(v.Residue()); err != nil {
+	if err := columns.Restore(v.Residue(short)); err != nil {
 		t.Fatal(err)
 	}
 	return columns
@@ -88,7 +97,7 @@ func same(a, b Invocation) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-func requireSame(t *testing.T, what string, a, b Invocation) {
+func requireSame(t testing.TB, what string, a, b Invocation) {
 	t.Helper()
 	if !same(a, b) {
 		t.Fatalf("%s:\n%+v\n%+v", what, a, b)

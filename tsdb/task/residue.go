@@ -14,25 +14,94 @@ const (
 	residueRanks
 	residueHint
 	residueOutcome
+	residueSteps // files of version 5
 )
 
-// told is the set of transitions that the columns alone tell of, in room: a
-// cut asks for every row.
-func (v *Invocation) told(room *[4]Transition) []Transition {
-	ts := room[:0]
+// steps say which of the transitions that the columns can tell of there are, a
+// bit each, and four bits further which of these name the attempt of the row.
+type steps byte
+
+const (
+	stepSent steps = 1 << iota
+	stepReceived
+	stepStarted
+	stepFinished
+	stepAttempt // of the first, and so on
+)
+
+// tellable are the steps that the columns know the times of.
+func (v *Invocation) tellable() (s steps) {
 	if v.SentAt != 0 {
-		ts = append(ts, Transition{At: v.SentAt, State: StateSent, Retries: v.Retries})
+		s |= stepSent
 	}
 	if v.ReceivedAt != 0 {
-		ts = append(ts, Transition{At: v.ReceivedAt, State: StateReceived, Worker: v.Worker, Retries: v.Retries})
+		s |= stepReceived
 	}
 	if v.StartedAt != 0 {
-		ts = append(ts, Transition{At: v.StartedAt, State: StateStarted, Worker: v.Worker, Retries: RetriesUnknown})
+		s |= stepStarted
 	}
 	if v.State.Finished() {
-		ts = append(ts, Transition{At: v.FinishedAt, State: v.State, Worker: v.Worker, Retries: RetriesUnknown, ExceptionType: v.Outcome.ExceptionType})
+		s |= stepFinished
 	}
+	return s
+}
+
+// usual are the steps of what no residue tells otherwise: all that the columns
+// know, with an attempt where Celery's events name one.
+func (v *Invocation) usual() steps {
+	s := v.tellable()
+	return s | (s&(stepSent|stepReceived))*stepAttempt
+}
+
+// told is the set of transitions that steps stand for, in room: a cut asks for
+// every row.
+func (v *Invocation) told(s steps, room *[4]Transition) []Transition {
+	ts := room[:0]
+	tell := func(step steps, t Transition) {
+		if s&step == 0 {
+			return
+		}
+		if t.Retries = RetriesUnknown; s&(step*stepAttempt) != 0 {
+			t.Retries = v.Retries
+		}
+		ts = append(ts, t)
+	}
+	tell(stepSent, Transition{At: v.SentAt, State: StateSent})
+	tell(stepReceived, Transition{At: v.ReceivedAt, State: StateReceived, Worker: v.Worker})
+	tell(stepStarted, Transition{At: v.StartedAt, State: StateStarted, Worker: v.Worker})
+	tell(stepFinished, Transition{At: v.FinishedAt, State: v.State, Worker: v.Worker, ExceptionType: v.Outcome.ExceptionType})
 	return canonicalTransitions(ts)
+}
+
+// toldBy are the steps that stand for the transitions of v, if any do.
+func (v *Invocation) toldBy() (s steps, ok bool) {
+	for i := range v.Transitions {
+		var step steps
+		switch t := &v.Transitions[i]; {
+		case t.State == StateSent:
+			step = stepSent
+		case t.State == StateReceived:
+			step = stepReceived
+		case t.State == StateStarted:
+			step = stepStarted
+		case t.State == v.State && v.State.Finished():
+			step = stepFinished
+		default:
+			return 0, false
+		}
+		s |= step
+		if v.Transitions[i].Retries != RetriesUnknown {
+			s |= step * stepAttempt
+		}
+	}
+	var room [4]Transition
+	return s, s.fit(v) && slices.Equal(v.Transitions, v.told(s, &room))
+}
+
+// fit reports whether steps are of what the columns know.
+func (s steps) fit(v *Invocation) bool {
+	present := s % stepAttempt
+	return present&^v.tellable() == 0 && s/stepAttempt&^present == 0
 }
 
 // toldOutcome is the outcome stamp that the columns alone tell of.
@@ -43,12 +112,20 @@ func (v *Invocation) toldOutcome() (State, int64) {
 	return StateUnknown, 0
 }
 
-// Residue encodes what the columns of v do not tell; nil if nothing.
-func (v *Invocation) Residue() []byte {
+// Residue encodes what the columns of v do not tell; nil if nothing. short is
+// for files of format version 5: there a byte tells which of the usual
+// transitions there are, where that is all. One that was stated as a whole, by
+// POST /api/v1/invocations, has its last one only; in the other form, which
+// repeats its time and worker, that took 33 of 173 bytes of a sealed row.
+func (v *Invocation) Residue(short bool) []byte {
 	var flags byte
 	var room [4]Transition
-	if !slices.Equal(v.Transitions, v.told(&room)) {
+	var told steps
+	if !slices.Equal(v.Transitions, v.told(v.usual(), &room)) {
 		flags |= residueTransitions
+		if s, ok := v.toldBy(); ok && short {
+			flags, told = flags&^residueTransitions|residueSteps, s
+		}
 	}
 	stated := func(s string, f Field) int32 {
 		if s == "" && v.Truncated&f == 0 {
@@ -83,6 +160,9 @@ func (v *Invocation) Residue() []byte {
 	if flags&residueOutcome != 0 {
 		b = binary.AppendUvarint(append(b, byte(v.Outcome.State)), uint64(v.Outcome.At))
 	}
+	if flags&residueSteps != 0 {
+		b = append(b, byte(told))
+	}
 	return b
 }
 
@@ -100,8 +180,6 @@ func (v *Invocation) Restore(residue []byte) error {
 	}
 	if flags&residueTransitions != 0 {
 		v.Transitions = r.transitions()
-	} else {
-		v.Transitions = v.told(new([4]Transition))
 	}
 	if flags&residueRanks != 0 {
 		v.QueueRank, v.ArgsRank, v.KwargsRank = r.attempt(), r.attempt(), r.attempt()
@@ -112,7 +190,15 @@ func (v *Invocation) Restore(residue []byte) error {
 	if flags&residueOutcome != 0 {
 		v.Outcome.State, v.Outcome.At = State(r.byte()), r.micros()
 	}
-	if r.bad || r.s != "" || flags >= residueOutcome<<1 || v.Outcome.State > StateRequeued {
+	told := v.usual()
+	if flags&residueSteps != 0 {
+		told = steps(r.byte())
+		r.bad = r.bad || flags&residueTransitions != 0 || !told.fit(v)
+	}
+	if flags&residueTransitions == 0 {
+		v.Transitions = v.told(told, new([4]Transition))
+	}
+	if r.bad || r.s != "" || flags >= residueSteps<<1 || v.Outcome.State > StateRequeued {
 		return fmt.Errorf("invocation %q: its residue is damaged", v.TaskID)
 	}
 	v.derive()
