@@ -47,23 +47,28 @@ endif
 # detector makes them ten times slower. So are those of tsdb/rollup and tsdb/text.
 ALONE := LegacyDifferential|LegacyEveryRow|LegacyOverlap|LegacySums$$|LegacyTwice|OneMicrosecond|RollupsOfManyNames|IDRunsAgainst|SelectWords|SelectAgainstMatch|SQLLegacy|TestDamage|PagesOfTracebacks|MergeIsALattice
 
+RACED = $(GO) list ./... | grep -v -E '/cmd/daybook$$|/tsdb/rollup$$|/tsdb/text$$'
+
 # For .ci/run.
-.PHONY: alone attach-cflags
+.PHONY: alone attach-cflags raced
 alone:
 	@echo '$(ALONE)'
+raced:
+	@$(RACED)
 attach-cflags:
 	@echo '$(ATTACH_CFLAGS)'
 
 .PHONY: race
 race: tools ## Run the tests of all packages under the race detector, the random ones for a shorter time; not those of the binary
-	$(GO) test -race -short -skip '$(ALONE)' $(TESTFLAGS) $$($(GO) list ./... | grep -v -E '/cmd/daybook$$|/tsdb/rollup$$|/tsdb/text$$')
+	$(GO) test -race -short -skip '$(ALONE)' $(TESTFLAGS) $$($(RACED))
 
 .PHONY: fuzz
-fuzz: tools ## Fuzz every Fuzz target for FUZZTIME (10s) each, FUZZJOBS (1) at a time
+fuzz: tools ## Fuzz every Fuzz target for FUZZTIME (10s) each, FUZZJOBS (1) packages at a time
 	@list=$$(grep -rE '^func Fuzz[A-Za-z0-9_]*\(' --include='*_test.go' $(GO_DIRS) /dev/null | \
-		sed -E 's/^(.*)\/[^\/]*:func (Fuzz[A-Za-z0-9_]*)\(.*/\1 \2 $(FUZZTIME)/'); \
+		sed -E 's/^(.*)\/[^\/]*:func (Fuzz[A-Za-z0-9_]*)\(.*/\1 \2/' | sort | \
+		awk '$$1 != dir { if (dir) print line; dir = line = $$1 } { line = line " " $$2 } END { if (dir) print line }'); \
 	[ -n "$$list" ] || { echo "no Fuzz targets"; exit 0; }; \
-	echo "$$list" | GO="$(GO)" xargs -P $(FUZZJOBS) -L 1 .ci/fuzz
+	echo "$$list" | GO="$(GO)" xargs -P $(FUZZJOBS) -L 1 .ci/fuzz $(FUZZTIME)
 
 # Built with the tag "faults", the program kills itself where it is told to.
 .PHONY: crash

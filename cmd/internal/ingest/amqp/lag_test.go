@@ -54,8 +54,8 @@ func late(t *testing.T, s *brokers.Server) (b *bench, since, until int64) {
 	b.fails()
 	since = time.Now().UnixMicro()
 	publishNow(t, ch, 10, 500, 1)
-	now := time.Now()
 	brokers.Until(t, 10*time.Second, "the sink fails", func() bool { return b.Status().SinkError != "" })
+	now := time.Now() // not before: what is published is not in the queue yet
 	brokers.Until(t, 10*time.Second, "the broker shows signs of life", func() bool { return time.Since(now) > 300*time.Millisecond })
 	return b, since, now.UnixMicro()
 }
