@@ -36,9 +36,10 @@ type rollupCheck struct {
 	masked  map[rollupKey]*rollup.Rollup
 	unknown bool
 
-	names *nameCheck
-	dec   rollup.Decoder
-	buf   []byte
+	stored rollupsByName
+	names  *nameCheck
+	dec    rollup.Decoder
+	buf    []byte
 }
 
 // widths are those that the file keeps, the narrow one first: the wide ones are
@@ -77,9 +78,16 @@ func (k *rollupCheck) run(ctx context.Context) error {
 	if err := k.shape(ctx); err != nil {
 		return err
 	}
-	names, err := k.stored(ctx)
-	if err != nil {
+	k.stored = rollupsByName{c: k.c, most: heldRollupBytes}
+	if err := k.stored.loadSizes(ctx); err != nil {
 		return err
+	}
+	names := map[int64]bool{} // that have rollups, and no rows so far
+	for name := range k.stored.sizes {
+		names[name] = true
+	}
+	for key := range k.masked {
+		names[key.name] = true
 	}
 	rest, one, current := of{}, of{}, int64(0)
 	done := func() error {
@@ -92,7 +100,7 @@ func (k *rollupCheck) run(ctx context.Context) error {
 		return err
 	}
 	width := k.widths()[0]
-	err = k.byName(ctx, func(vals []driver.Value) error {
+	err := k.byName(ctx, func(vals []driver.Value) error {
 		var v task.Invocation
 		if _, _, _, err := decodeRow(vals[:columnCount], k.day, &v); err != nil {
 			return err
@@ -145,19 +153,6 @@ func (k *rollupCheck) shape(ctx context.Context) error {
 	return err
 }
 
-// stored lists the name ids that have rollups.
-func (k *rollupCheck) stored(ctx context.Context) (map[int64]bool, error) {
-	names := map[int64]bool{}
-	for key := range k.masked {
-		names[key.name] = true
-	}
-	return names, k.c.each(ctx, 1, func(vals []driver.Value) error {
-		name, _ := vals[0].(int64)
-		names[name] = true
-		return nil
-	}, "SELECT DISTINCT name FROM rollup WHERE name BETWEEN 0 AND ?", int64(maxRollupNames))
-}
-
 // compare compares the stored rollups of a name with those of its rows, which
 // are of the narrow width.
 func (k *rollupCheck) compare(ctx context.Context, name int64, rows of) error {
@@ -167,21 +162,16 @@ func (k *rollupCheck) compare(ctx context.Context, name int64, rows of) error {
 	}
 	added, gone := map[rollupKey][]byte{}, map[rollupKey][]byte{}
 	places := map[rollupKey]bool{}
-	for _, width := range k.widths() {
-		err := k.c.each(ctx, 3, func(vals []driver.Value) error {
-			start, _ := vals[0].(int64)
-			data, _ := vals[2].([]byte)
-			key := rollupKey{width: width, name: name, start: start}
-			places[key] = true
-			if vals[1] == int64(0) {
-				added[key] = bytes.Clone(data)
-			} else {
-				gone[key] = bytes.Clone(data)
-			}
-			return nil
-		}, "SELECT start, gone, data FROM rollup WHERE width = ? AND name = ?", int64(width), name)
-		if err != nil {
-			return err
+	stored, err := k.stored.of(ctx, name, k.widths())
+	if err != nil {
+		return err
+	}
+	for _, x := range stored {
+		places[x.key] = true
+		if x.gone {
+			gone[x.key] = x.data
+		} else {
+			added[x.key] = x.data
 		}
 	}
 	if !k.sealed {
