@@ -70,8 +70,13 @@ func (k *rowCheck) run(ctx context.Context) error {
 				return err
 			}
 		}
+		state, finished := v.State, v.FinishedAt
 		if err := v.Restore(residue); err != nil {
 			if err := bad("is damaged: %v", err); err != nil {
+				return err
+			}
+		} else if v.State != state || v.FinishedAt != finished {
+			if err := bad("says %s, its transitions say %s", state, v.State); err != nil {
 				return err
 			}
 		}

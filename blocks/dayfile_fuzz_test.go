@@ -44,6 +44,9 @@ func fuzzFiles(t testing.TB) []fuzzFile {
 		if i%2 == 0 {
 			v := wordyRow(r, fmt.Sprint("id-", i), at)
 			v.Canonicalize()
+			if i%4 == 0 && v.State.Finished() { // as if it was stated as a whole
+				v.Transitions = v.Transitions[len(v.Transitions)-1:]
+			}
 			rows = append(rows, v)
 		} else {
 			rows = append(rows, randomRow(r, task.UnpackID([]byte(fmt.Sprintf("%016d", i))), at))
@@ -79,7 +82,7 @@ func fuzzFiles(t testing.TB) []fuzzFile {
 	add(s.Path(), rows).sum = read(s.Path() + checksumSuffix)
 	closeAll(t, l)
 	add(l.Path(), rows) // without
-	for _, version := range []string{"version1", "version2"} {
+	for _, version := range []string{"version1", "version2", "version3", "version4"} {
 		old := oldSealed(t, version, filepath.Join(shelf.dir, "tmp"))
 		f := add(old.Path(), everyRow(t, shelf, DayFiles{Day: testDay, Sealed: old}))
 		f.name = filepath.Join("days", old.Name())

@@ -33,7 +33,10 @@ func TestSealRoom(t *testing.T) {
 		{"few rows", 500, nil},
 		{"the reference load", 5_000, nil},
 		{"no details", 5_000, func(v *task.Invocation) { v.Args, v.Kwargs, v.Outcome = "", "", task.Outcome{} }},
-		{"failures", 2_000, func(v *task.Invocation) { v.State = task.StateFailure }},
+		{"failures", 2_000, func(v *task.Invocation) {
+			v.State = task.StateFailure
+			v.Transitions[len(v.Transitions)-1].State = task.StateFailure
+		}},
 		{"many names", 1_000, func(v *task.Invocation) { v.TaskName = noise(20) }},
 		{"details that do not compress", 1_000, func(v *task.Invocation) { v.Outcome.Result = noise(1000) }},
 		{"large details", 20, func(v *task.Invocation) { v.Outcome.Result = noise(60_000) }},
@@ -48,6 +51,8 @@ func TestSealRoom(t *testing.T) {
 				}
 				if p.Inv.Day() != testDay { // it ends after midnight
 					p.Inv.FinishedAt, p.Inv.UpdatedAt = testDay.End()-1, testDay.End()-1
+					p.Inv.Transitions[len(p.Inv.Transitions)-1].At = p.Inv.FinishedAt
+					p.Inv.Canonicalize()
 				}
 			}
 			if err := l.Apply(ctx, b); err != nil {

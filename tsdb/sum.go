@@ -276,38 +276,6 @@ func (s *summation) stored(ctx context.Context, view *blocks.View) (ok bool, err
 	return true, nil
 }
 
-// fine counts a stretch in which hours do not go. Minutes of a sealed day are
-// remembered by a daemon only: among copies some rows of a file are not shown.
-func (s *summation) fine(ctx context.Context, view *blocks.View, r stretch) (ok bool, err error) {
-	at := r.from
-	for _, d := range slices.Backward(view.Days()) {
-		minutes := stretch{ceil(max(at, d.Day.Start()), rollup.Minute), rollup.Minute.Start(min(r.to, d.Day.End()))}
-		if minutes.from >= minutes.to || d.Sealed != nil && (d.Live != nil || s.db.readOnly || rollup.Hour.Start(minutes.from) != rollup.Hour.Start(minutes.to-1)) {
-			continue
-		}
-		if d.Sealed != nil {
-			used, err := s.sealedMinutes(ctx, view, d, minutes)
-			if err != nil {
-				return false, err
-			}
-			if !used {
-				continue
-			}
-		} else if ok, err := s.read(ctx, view, blocks.RollupQuery{From: minutes.from, To: minutes.to, Width: rollup.Minute, Name: s.name}); !ok || err != nil {
-			return false, err
-		}
-		s.rolled = append(s.rolled, minutes)
-		if at < minutes.from {
-			s.rows = append(s.rows, stretch{at, minutes.from})
-		}
-		at = minutes.to
-	}
-	if at < r.to {
-		s.rows = append(s.rows, stretch{at, r.to})
-	}
-	return true, nil
-}
-
 // ceil is the first start of a bucket at or after a time.
 func ceil(us int64, w rollup.Width) int64 {
 	at := w.Start(us)

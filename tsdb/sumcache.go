@@ -285,7 +285,8 @@ func (s *summation) readRun(ctx context.Context, view *blocks.View, files map[ta
 	if n == 1 {
 		return s.read(ctx, view, wholeDay(first))
 	}
-	if ok, err := s.readRun(ctx, view, files, first, n/2); !ok || err != nil {
+	// What has too many names already ends here: its halves are tried one by one.
+	if ok, err := s.readRun(ctx, view, files, first, n/2); !ok || err != nil || s.added.Folded() > 0 {
 		return ok, err
 	}
 	return s.readRun(ctx, view, files, first+n/2, n/2)

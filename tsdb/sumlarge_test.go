@@ -161,3 +161,49 @@ func TestSeriesByPartsIsWhole(t *testing.T) {
 		t.Errorf("by parts: %+v, %v\n got %+v\nwant %+v", c2, err, got, want)
 	}
 }
+
+// Where every day has more names than are counted apart, nothing can be remembered;
+// then a run of days is not read once for each of its halves, too.
+func TestRunsOfTooManyNames(t *testing.T) {
+	sumLimits(t, smallSum.Bytes, largeSum.Bytes)
+	smallSum.Names, largeSum.Names = 30, 30
+	ctx := context.Background()
+	o := testOptions(t.TempDir(), &testClock{at: noon})
+	o.RetentionTime = 0
+	db := start(t, o)
+	defer db.Close()
+	const days = 16
+	first := task.DayOf(noon.UnixMicro()) / days * days // a whole run
+	first -= days
+	for d := range task.Day(days) {
+		recs := make([]Record, 80)
+		for i := range recs {
+			e := task.Event{TaskID: fmt.Sprint(d, "-", i), TaskName: fmt.Sprint("name", i), State: task.StateSuccess, At: (first + d).Start() + int64(i)}
+			recs[i].Invocation = e.Invocation()
+		}
+		mustAppend(t, db, recs...)
+	}
+	if _, err := db.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	looks := func(from, to task.Day) int {
+		const most = 1 << 20
+		counted := &endsAfter{Context: ctx, n: most}
+		set, _, err := sumSet(counted, db, from.Start(), to.Start(), rollup.Forever, sumOf{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := set.Get(rollup.Other, 0).Total() + 30*uint64(to-from); n != 80*uint64(to-from) {
+			t.Fatalf("%d invocations of %d days", n, to-from)
+		}
+		return most - counted.n
+	}
+	apart := 0
+	for d := range task.Day(days) {
+		apart += looks(first+d, first+d+1)
+	}
+	// Of each day alone, once to be remembered in vain and once for the answer.
+	if run := looks(first, first+days); run > apart+apart/2 || db.sums.size() != 0 {
+		t.Errorf("%d looks, for the days one by one %d; %d bytes are remembered", run, apart, db.sums.size())
+	}
+}

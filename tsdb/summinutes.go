@@ -3,6 +3,7 @@ package tsdb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"daybook/blocks"
@@ -66,6 +67,54 @@ func (m *minuteSums) addTo(set *rollup.Set, r stretch, name string) error {
 		from = p.end
 	}
 	return nil
+}
+
+// fine counts a stretch in which hours do not go. Minutes of a sealed day are
+// remembered by a daemon only: among copies some rows of a file are not shown.
+func (s *summation) fine(ctx context.Context, view *blocks.View, r stretch) (ok bool, err error) {
+	at := r.from
+	rolled := func(minutes stretch) {
+		s.rolled = append(s.rolled, minutes)
+		if at < minutes.from {
+			s.rows = append(s.rows, stretch{at, minutes.from})
+		}
+		at = minutes.to
+	}
+	for _, d := range slices.Backward(view.Days()) {
+		minutes := stretch{ceil(max(at, d.Day.Start()), rollup.Minute), rollup.Minute.Start(min(r.to, d.Day.End()))}
+		if minutes.from >= minutes.to {
+			continue
+		}
+		if d.Sealed == nil {
+			if ok, err := s.read(ctx, view, blocks.RollupQuery{From: minutes.from, To: minutes.to, Width: rollup.Minute, Name: s.name}); !ok || err != nil {
+				return false, err
+			}
+			rolled(minutes)
+			continue
+		}
+		// Two hours at most, the same of yesterday: a series by minute over days
+		// would drive out all else that is remembered.
+		middle := min(ceil(minutes.from+1, rollup.Hour), minutes.to)
+		if d.Live != nil || s.db.readOnly || minutes.to > middle+rollup.Hour.Micros() {
+			continue
+		}
+		for _, part := range []stretch{{minutes.from, middle}, {middle, minutes.to}} {
+			if part.from == part.to {
+				continue
+			}
+			used, err := s.sealedMinutes(ctx, view, d, part)
+			if err != nil {
+				return false, err
+			}
+			if used {
+				rolled(part)
+			}
+		}
+	}
+	if at < r.to {
+		s.rows = append(s.rows, stretch{at, r.to})
+	}
+	return true, nil
 }
 
 // sealedMinutes counts whole minutes within one hour of a sealed day, which

@@ -84,3 +84,68 @@ func TestMinutesOfALargeHourAreRemembered(t *testing.T) {
 		t.Errorf("%d bytes are remembered", n)
 	}
 }
+
+// The same hour of yesterday begins and ends in the midst of two: both are remembered,
+// and a series by minute over many hours does not drive out what is.
+func TestTwoHoursAreRemembered(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.WALSync = "never"
+	db := start(t, o)
+	defer db.Close()
+	day := rollup.Day.Start(noon.UnixMicro()) - rollup.Day.Micros()
+	at := func(hour, minute int64) int64 { return day + hour*rollup.Hour.Micros() + minute*rollup.Minute.Micros() }
+	want := rollup.NewSet(rollup.Minute, rollup.DefaultLimits)
+	for i := range int64(600) { // one a minute from 6:00 on
+		e := task.Event{TaskID: fmt.Sprint(i), TaskName: "t", State: task.StateSuccess, At: at(6, i) + 7, Worker: "w@h", Retries: task.RetriesUnknown, HasRuntime: true, Runtime: i}
+		r := Record{Invocation: e.Invocation()}
+		want.Add(&r.Invocation)
+		mustAppend(t, db, r)
+	}
+	if _, err := db.Cut(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		from, to int64
+		kept     int // sums in all
+	}{
+		{at(8, 10), at(9, 20), 2},
+		{at(8, 40), at(9, 1), 2}, // the same hours
+		{at(11, 0), at(11, 30), 3},
+		{at(10, 30), at(11, 45), 4},
+		{at(12, 30), at(15, 10), 4 + 3}, // and the hours between, which are there
+	} {
+		for _, width := range []rollup.Width{rollup.Forever, rollup.Minute} {
+			if width == rollup.Minute && x.to-x.from > 2*rollup.Hour.Micros() {
+				continue
+			}
+			got, _, err := sumSet(ctx, db, x.from, x.to, width, sumOf{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := rollup.NewSet(width, rollup.DefaultLimits)
+			for k, r := range want.All() {
+				if k.Bucket >= x.from && k.Bucket < x.to {
+					sum.Merge(k.Name, k.Bucket, r)
+				}
+			}
+			if got.Len() != sum.Len() {
+				t.Errorf("%s to %s: %d sums of %d", stamp(x.from), stamp(x.to), got.Len(), sum.Len())
+			}
+			for k, r := range sum.All() {
+				if g := got.Get(k.Name, k.Bucket); g == nil || !g.Agrees(r) {
+					t.Errorf("%s to %s: %+v, want %+v", stamp(x.from), stamp(x.to), g, r)
+				}
+			}
+		}
+		if n := len(db.sums.at); n != x.kept {
+			t.Errorf("%s to %s: %d sums are remembered, want %d", stamp(x.from), stamp(x.to), n, x.kept)
+		}
+	}
+	before := db.sums.size()
+	if _, _, err := sumSet(ctx, db, at(6, 30), at(14, 30), rollup.Minute, sumOf{}); err != nil || db.sums.size() != before {
+		t.Error(err, before, db.sums.size())
+	}
+}

@@ -181,18 +181,21 @@ func (w *wireInvocation) place(v *Invocation, retries int32, finished, updated i
 		}
 	}
 	at := w.stateAt(v, state, finished, retryAt)
-	switch {
-	case state.outcome():
-		v.Outcome.State, v.Outcome.At = state, at
-	case retryAt != 0: // running again: the exception shown is that of the last retry
-		v.Outcome.State, v.Outcome.At = StateRetry, retryAt
-	}
 	var listed Invocation
 	if len(v.Transitions) > 0 {
 		listed.Transitions = canonicalTransitions(append([]Transition(nil), v.Transitions...))
 		listed.derive()
 	}
 	says := len(v.Transitions) > 0 && listed.State == state && (listed.FinishedAt == at || !state.Finished())
+	if says && state == StateRetry {
+		at = retryAt // of no other time would a dump tell
+	}
+	switch {
+	case state.outcome():
+		v.Outcome.State, v.Outcome.At = state, at
+	case retryAt != 0: // running again: the exception shown is that of the last retry
+		v.Outcome.State, v.Outcome.At = StateRetry, retryAt
+	}
 	switch {
 	case state != StateUnknown && !says:
 		v.Transitions = append(v.Transitions, Transition{At: at, State: state, Worker: w.Worker, Retries: retries, ExceptionType: w.ExceptionType})

@@ -418,3 +418,27 @@ func BenchmarkParse(b *testing.B) {
 		}
 	})
 }
+
+// A dump of what is read, read again, is the same, also where a line gives a retry a
+// time that none of its steps has.
+func TestRetryWithFinishedAt(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{
+		`{"task_id":"z","state":"RETRY","finished_at":1795435205,"transitions":[{"state":"RETRY","at":1795435200,"exception_type":"E0"}]}`,
+		`{"task_id":"z","state":"RETRY","finished_at":1795435205,"exception_type":"E1","transitions":[{"state":"RETRY","at":1795435200,"exception_type":"E0"}]}`,
+		`{"task_id":"z","state":"RETRY","finished_at":1795435205,"transitions":[{"state":"RETRY","at":1795435200},{"state":"STARTED","at":1795435201}]}`,
+	} {
+		v, err := ParseJSON([]byte(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := string(AppendJSON(nil, &v))
+		again, err := ParseJSON([]byte(first))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second := string(AppendJSON(nil, &again)); second != first {
+			t.Errorf("%s\n%s\n%s", line, first, second)
+		}
+	}
+}
