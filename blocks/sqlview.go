@@ -13,7 +13,7 @@ import (
 // flattens a compound, and pushes conditions into it, only if they agree.
 var sqlColumns = []struct{ name, typ string }{
 	{"task_id", ""}, {"task_name", "TEXT"}, {"state", ""}, {"sent_at", ""}, {"received_at", ""}, {"started_at", ""},
-	{"finished_at", ""}, {"updated_at", ""}, {"runtime_ms", ""}, {"worker", "TEXT"}, {"worker_group", "TEXT"}, {"queue", "TEXT"},
+	{"finished_at", ""}, {"updated_at", ""}, {"runtime_ms", ""}, {"worker", "TEXT"}, {"worker_group", ""}, {"queue", "TEXT"},
 	{"exception_type", "TEXT"}, {"retries", ""}, {"eta", ""}, {"expires", ""}, {"root_id", ""}, {"parent_id", ""}, {"given_up", ""},
 	// ORDER BY day DESC, seq DESC is newest first, and each arm has it by its key:
 	// the day is the only row that a table has for it, which SQLite sees, where
