@@ -27,6 +27,7 @@ type Select struct {
 	After   *task.Key    // only rows behind this place of the order
 	Limit   int          // rows at most; 0 is all
 	Details bool         // with args, kwargs, result, exception message and traceback
+	Sealed  bool         // the rows of sealed files, also those that an overlay hides, and no others
 	// Skip, if not nil, hides ids: those of which the head knows more.
 	Skip func(id string, hash uint64) bool
 }
@@ -130,6 +131,9 @@ func (w *walk) fill(ctx context.Context) error {
 	w.rows, w.size, w.left = w.rows[:0], 0, w.v.catalog.effort
 	for len(w.days) > 0 && !w.full() {
 		d, ok := w.v.readable(w.days[0])
+		if w.s.Sealed {
+			d.Live, ok = nil, d.Sealed != nil
+		}
 		if !ok {
 			w.days = w.days[1:]
 			continue

@@ -32,8 +32,14 @@ type cachedSum struct {
 	bytes int64
 }
 
-// remembered is a *rollup.Set, of whole days or hours, or *minuteSums.
+// remembered is a *rollup.Set, of whole days or hours, *minuteSums, or tooMany.
 type remembered interface{ Bytes() int64 }
+
+// tooMany stands for what has more names than can be remembered apart: to find
+// that out again, all of it was read for every question.
+type tooMany struct{}
+
+func (tooMany) Bytes() int64 { return 0 }
 
 // further reports whether x knows more than another sum of the key.
 func (x *cachedSum) further(than *cachedSum) bool {
@@ -261,14 +267,23 @@ func (s *summation) keep(view *blocks.View, key string, sum remembered, upTo *ta
 // runSum is the sum over a run of sealed days; nil if it has more names than a
 // set keeps apart, which sums would fold in another way than their parts.
 func (s *summation) runSum(ctx context.Context, view *blocks.View, files map[task.Day]string, first, n task.Day) (set *rollup.Set, ok bool, err error) {
-	if set, ok := s.db.sums.get(runKey(files, first, n)).(*rollup.Set); ok {
-		return set, true, nil
+	switch known := s.db.sums.get(runKey(files, first, n)).(type) {
+	case *rollup.Set:
+		return known, true, nil
+	case tooMany:
+		return nil, true, nil
+	}
+	for d := first; d < first+n; d++ {
+		if _, many := s.db.sums.get(runKey(files, d, 1)).(tooMany); many {
+			return nil, true, nil
+		}
 	}
 	run := s.apart()
 	if ok, err := run.readRun(ctx, view, files, first, n); !ok || err != nil {
 		return nil, ok, err
 	}
 	if run.added.Folded() > 0 || !run.added.Rest().Empty() {
+		s.keep(view, runKey(files, first, n), tooMany{}, nil)
 		return nil, true, nil
 	}
 	return run.added, true, nil

@@ -91,9 +91,27 @@ func TestSumsOfSealedDays(t *testing.T) {
 	if db.sums.size() == 0 {
 		t.Error("nothing was remembered")
 	}
-	put(3, func() int64 { return (first + 5).Start() + 10*rollup.Hour.Micros() + r.Int64N(rollup.Hour.Micros()) })
+	late := func() int64 { return (first + 5).Start() + 10*rollup.Hour.Micros() + r.Int64N(rollup.Hour.Micros()) }
+	put(3, late)
 	cut(false)
 	check("with an overlay")
+	var again []Record // something new about rows of that hour, of which some move within it
+	for _, v := range (&model{t: t, db: db}).all(Query{Limit: 1000}) {
+		if at := v.RowTime(); at >= (first+5).Start()+10*rollup.Hour.Micros() && at < (first+5).Start()+11*rollup.Hour.Micros() && r.IntN(4) == 0 {
+			e := task.Event{TaskID: v.TaskID, TaskName: v.TaskName, State: task.StateFailure, At: max(at, late()), Worker: "w@h", Retries: task.RetriesUnknown, ExceptionType: "E"}
+			again = append(again, Record{Invocation: e.Invocation()})
+		}
+	}
+	if len(again) < 50 {
+		t.Fatalf("%d rows are told of again", len(again))
+	}
+	mustAppend(t, db, again[:len(again)/2]...)
+	check("with rows in the head that an overlay will hide")
+	cut(false)
+	mustAppend(t, db, again[len(again)/2:]...)
+	check("with an overlay that hides rows")
+	db.sums = sumCache{}
+	check("with an overlay that hides rows, and nothing remembered")
 	cut(true)
 	check("sealed again")
 	c.add(24 * time.Hour)

@@ -93,9 +93,10 @@ func (s *summation) fine(ctx context.Context, view *blocks.View, r stretch) (ok 
 			continue
 		}
 		// Two hours at most, the same of yesterday: a series by minute over days
-		// would drive out all else that is remembered.
+		// would drive out all else that is remembered. Of one task an overlay may
+		// have none of its own rollups.
 		middle := min(ceil(minutes.from+1, rollup.Hour), minutes.to)
-		if d.Live != nil || s.db.readOnly || minutes.to > middle+rollup.Hour.Micros() {
+		if s.db.readOnly || minutes.to > middle+rollup.Hour.Micros() || d.Live != nil && s.name != "" {
 			continue
 		}
 		for _, part := range []stretch{{minutes.from, middle}, {middle, minutes.to}} {
@@ -105,6 +106,12 @@ func (s *summation) fine(ctx context.Context, view *blocks.View, r stretch) (ok 
 			used, err := s.sealedMinutes(ctx, view, d, part)
 			if err != nil {
 				return false, err
+			}
+			if used && d.Live != nil {
+				// What lies over it has minutes: of its own rows, and of those it hides.
+				if ok, err := s.read(ctx, view, blocks.RollupQuery{From: part.from, To: part.to, Width: rollup.Minute}); !ok || err != nil {
+					return false, err
+				}
 			}
 			if used {
 				rolled(part)
@@ -117,10 +124,10 @@ func (s *summation) fine(ctx context.Context, view *blocks.View, r stretch) (ok 
 	return true, nil
 }
 
-// sealedMinutes counts whole minutes within one hour of a sealed day, which
+// sealedMinutes counts whole minutes within one hour of a sealed file, which
 // stores none: from the rows of the hour, which are remembered by minute, as
-// the next question will begin a minute later. Of an hour with more rows than
-// the time is enough for, the next question reads on. A question about one task
+// the next question will begin a minute later, whatever lies over the file by then.
+// Of an hour with more rows than the time is enough for, the next question reads on. A question about one task
 // reads that task's rows, unless the hour is remembered already.
 // used is false if it does, or if the hour has too many names.
 func (s *summation) sealedMinutes(ctx context.Context, view *blocks.View, d blocks.DayFiles, r stretch) (used bool, err error) {
@@ -129,8 +136,12 @@ func (s *summation) sealedMinutes(ctx context.Context, view *blocks.View, d bloc
 	}
 	hour := rollup.Hour.Start(r.from)
 	key := fmt.Sprint(d.Sealed.Path(), "\n", hour)
-	m, ok := s.db.sums.get(key).(*minuteSums)
+	known := s.db.sums.get(key)
+	m, ok := known.(*minuteSums)
 	if !ok {
+		if _, many := known.(tooMany); many {
+			return false, nil
+		}
 		if s.name != "" {
 			return false, nil
 		}
@@ -163,7 +174,7 @@ func (s *summation) readMinutes(ctx context.Context, view *blocks.View, d blocks
 	}
 	fits := true
 	f := task.Filter{From: hour, To: hour + rollup.Hour.Micros()}
-	err = view.Select(ctx, blocks.Select{Filter: &f, Oldest: true, After: upTo}, func(v *task.Invocation) (bool, error) {
+	err = view.Select(ctx, blocks.Select{Filter: &f, Oldest: true, After: upTo, Sealed: true}, func(v *task.Invocation) (bool, error) {
 		if now := rollup.Minute.Start(v.RowTime()); now != at {
 			if fits = flush(); !fits {
 				return false, nil
@@ -178,6 +189,7 @@ func (s *summation) readMinutes(ctx context.Context, view *blocks.View, d blocks
 	fits = fits && flush()
 	switch {
 	case !fits:
+		s.keep(view, key, tooMany{}, nil)
 		return false, err
 	case err == nil:
 		s.keep(view, key, m, nil)

@@ -83,6 +83,21 @@ func TestMinutesOfALargeHourAreRemembered(t *testing.T) {
 	if n := db.sums.size(); n > maxSumBytes/2 {
 		t.Errorf("%d bytes are remembered", n)
 	}
+	// A late event lies over it, and does not have the hour read again.
+	from := hour + 5*rollup.Minute.Micros()
+	e := task.Event{TaskID: "late", TaskName: "task7", State: task.StateSuccess, At: from, Worker: "w@h", Retries: task.RetriesUnknown}
+	mustAppend(t, db, Record{Invocation: e.Invocation()})
+	if _, err := db.Cut(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	looks := &endsAfter{Context: ctx, n: 1000}
+	got, _, err := sumSet(looks, db, from, to, rollup.Forever, sumOf{})
+	if err != nil || got.Get("task7", 0).Total() != 55+1 {
+		t.Error(err, got.Get("task7", 0))
+	}
+	if n := 1000 - looks.n; n > 40 { // there is one for every 256 rows
+		t.Errorf("%d looks at the context", n)
+	}
 }
 
 // The same hour of yesterday begins and ends in the midst of two: both are remembered,
