@@ -47,7 +47,10 @@ func (s *Sum) Take(dst []byte) []byte {
 	r.Counts = s.counts
 	s.runtime.take(&r.Runtime)
 	s.wait.take(&r.Wait)
-	ranks := s.dec.ranked()
+	for _, d := range [...]*names{&s.workers, &s.queues, &s.exceptions} {
+		d.follow(s.dec.begun)
+	}
+	ranks := s.dec.ranked(s.workers.numbers, s.queues.numbers, s.exceptions.numbers)
 	s.workers.take(&r.Workers, ranks)
 	s.queues.take(&r.Queues, ranks)
 	s.exceptions.take(&r.Exceptions, ranks)
@@ -107,10 +110,7 @@ type names struct {
 
 // add returns what is left of numbers, which begin with those of t's names.
 func (d *names) add(t *Top, numbers []int32, begun int) []int32 {
-	if d.begun != begun {
-		d.begun, d.place, d.numbers = begun, nil, d.numbers[:0]
-		d.twice = len(d.all) > 0
-	}
+	d.follow(begun)
 	d.other += t.other
 	for i, e := range t.entries {
 		number := numbers[i]
@@ -127,14 +127,28 @@ func (d *names) add(t *Top, numbers []int32, begun int) []int32 {
 	return numbers[len(t.entries):]
 }
 
-// take empties d into t. ranks are those of the decoder's numbers: sorting by them
-// takes a third of the time of comparing names.
+// follow forgets the decoder's numbers if it has begun anew: also in the midst of what
+// turned out to be damaged.
+func (d *names) follow(begun int) {
+	if d.begun != begun {
+		d.begun, d.place, d.numbers = begun, nil, d.numbers[:0]
+		d.twice = len(d.all) > 0
+	}
+}
+
+// take empties d into t. ranks are those of the decoder's first numbers: sorting by
+// them takes a third of the time of comparing names.
 func (d *names) take(t *Top, ranks []int32) {
 	t.reset()
 	if d.twice {
 		d.takeTwice(t)
 	} else {
-		slices.SortFunc(d.numbers, func(a, b int32) int { return cmp.Compare(ranks[a], ranks[b]) })
+		slices.SortFunc(d.numbers, func(a, b int32) int {
+			if int(max(a, b)) < len(ranks) {
+				return cmp.Compare(ranks[a], ranks[b])
+			}
+			return cmp.Compare(d.all[d.place[a]-1].name, d.all[d.place[b]-1].name)
+		})
 		for _, number := range d.numbers {
 			t.push(d.all[d.place[number]-1])
 		}
