@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -152,9 +153,12 @@ func explainQueries(t *testing.T, s *session, d DayFiles, old string) []explaine
 			}
 			arms, rest = r.scan()
 			arms[0].whole = false
-			rest.add(ofChunks, "[1,2]")
-			text, args = arms[0].text(shape.schema, shape.mask, rest, span{0, 1 << 62}, shape.oldest, 0)
-			out = append(out, explained{name: fmt.Sprintf("%s, where words may be (%s)", f.name, shape.name), text: text, args: args, scans: []string{"i"}})
+			for _, where := range [][2]string{{"where words may be", ofChunks}, {"whose texts match", ofDetails}} {
+				rest := conds{text: slices.Clone(rest.text), args: slices.Clone(rest.args)}
+				rest.add(where[1], "[1,2]")
+				text, args = arms[0].text(shape.schema, shape.mask, rest, span{0, 1 << 62}, shape.oldest, 0)
+				out = append(out, explained{name: fmt.Sprintf("%s, %s (%s)", f.name, where[0], shape.name), text: text, args: args, scans: []string{"i"}})
+			}
 		}
 	}
 	return append(out,

@@ -162,16 +162,16 @@ func (d *finder) scanFor(ctx context.Context, f *fileRows) error {
 	if count == r.names && r.scan != nil {
 		return nil
 	}
-	var names []string
-	for _, table := range [...]string{"task_name", "exception"} {
-		more, err := loadNames(ctx, f.c, f.schema+"."+table)
-		if err != nil {
-			return err
-		}
-		names = append(names, more...)
+	names, err := loadNames(ctx, f.c, f.schema+".task_name")
+	if err != nil {
+		return err
 	}
-	r.names = count
-	if r.scan = d.s.Text.Scan(names); !r.scan.Any() {
+	types, err := loadNames(ctx, f.c, f.schema+".exception")
+	if err != nil {
+		return err
+	}
+	r.names, r.asked = count, chunkAnswer{}
+	if r.scan = d.s.Text.Scan(names, types); !r.scan.Any() {
 		r.scan = nil
 	}
 	return nil
@@ -236,10 +236,17 @@ func (d *finder) read(ctx context.Context, f *fileRows, arms []arm, rest conds, 
 	// between, those of other cuts are passed over.
 	if !d.at.all {
 		rest = conds{text: slices.Clone(rest.text), args: slices.Clone(rest.args)}
-		rest.add(ofChunks, jsonInts(d.at.chunks))
+		if d.at.exact {
+			rest.add(ofDetails, jsonInts(d.at.details))
+		} else {
+			rest.add(ofChunks, jsonInts(d.at.chunks))
+		}
 	}
 	return f.open(ctx, arms, rest, keys, mask)
 }
+
+// ofDetails leaves the rows of some details.
+const ofDetails = "i.detail IN (SELECT value FROM json_each(?))"
 
 // ofChunks leaves the rows whose details are in some chunks, and those without.
 var ofChunks = fmt.Sprintf("(i.detail IS NULL OR i.detail / %d IN (SELECT value FROM json_each(?)))", chunkRows)

@@ -168,13 +168,13 @@ func BenchmarkScan(b *testing.B) {
 		t.WriteString(v.Args + v.Kwargs + v.Outcome.Result + v.Outcome.ExceptionMessage + v.Outcome.Traceback)
 	}
 	block := t.String()
-	for _, s := range []string{"/ORD-x051/", "/no such thing/", "/größe/", "xylophone"} {
+	for _, s := range []string{"/ORD-x051/", "/no such thing/", "/größe/", "xylophone", `"customer trace"`} {
 		b.Run(s, func(b *testing.B) {
 			q, err := Parse(s)
 			if err != nil {
 				b.Fatal(err)
 			}
-			scan := q.Scan([]string{"shop.orders.charge", "ValueError"})
+			scan := q.Scan([]string{"shop.orders.charge"}, []string{"ValueError"})
 			b.SetBytes(int64(len(block) / benchSpan))
 			b.ReportAllocs()
 			b.ResetTimer()

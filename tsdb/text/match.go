@@ -89,7 +89,7 @@ func (t *term) beginsAt(s string, i int) bool {
 		_, ok := hasFold(s, i, t.part)
 		return ok
 	}
-	if i > 0 {
+	if i > 0 && !t.open {
 		c := wordByte[s[i-1]]
 		if c == anyRune {
 			r, _ := utf8.DecodeLastRuneInString(s[:i])
@@ -100,7 +100,7 @@ func (t *term) beginsAt(s string, i int) bool {
 			return false
 		}
 	}
-	_, ok := phraseAt(s, i, t.words, t.prefix)
+	_, ok := phraseAt(s, i, t.words, t.prefix || t.open)
 	return ok
 }
 
@@ -108,6 +108,14 @@ func (t *term) beginsAt(s string, i int) bool {
 func (t *term) walk(s string) bool {
 	if t.part != "" {
 		return hasPart(s, t.part)
+	}
+	if t.open {
+		for i := range s {
+			if _, ok := phraseAt(s, i, t.words, true); ok {
+				return true
+			}
+		}
+		return false
 	}
 	for start, end := nextWord(s, 0); start < len(s); start, end = nextWord(s, end) {
 		if _, ok := phraseAt(s, start, t.words, t.prefix); ok {

@@ -162,8 +162,113 @@ func checkFound(t *testing.T, q *Query, v *task.Invocation) {
 	}
 	typ, message, traceback := v.Exception()
 	block := "x" + v.Args + v.Kwargs + v.Outcome.Result + message + traceback + "x"
-	if wholeID(v.TaskID) && !q.Scan([]string{"other", typ, v.TaskName}).May(block) {
+	scan := q.Scan([]string{"other", v.TaskName}, []string{"", typ})
+	if wholeID(v.TaskID) && !(scan.May(block) && scan.MayRow(textsOf(v))) {
 		t.Fatalf("%+v on %+v: the scan misses it", q, v)
+	}
+}
+
+func textsOf(v *task.Invocation) []string {
+	_, message, traceback := v.Exception()
+	return []string{v.Args, v.Kwargs, v.Outcome.Result, message, traceback}
+}
+
+// TestScanNaive holds Scan against Match on blocks of rows, and counts that it
+// passes over most blocks that have the words of a phrase, but not the phrase.
+func TestScanNaive(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	words := []string{"eur", "trace", "zero", "größe", "東", "s", "K", "\u0301b"}
+	texts := func(most int) string {
+		var b strings.Builder
+		for i := range r.IntN(most) {
+			if i > 0 {
+				b.WriteString([]string{" ", "_", "': '", ""}[min(r.IntN(12), 3)])
+			}
+			b.WriteString(words[r.IntN(len(words))])
+		}
+		return b.String()
+	}
+	matched, absent, passed := 0, 0, 0
+	for range 4000 {
+		rows := make([]task.Invocation, 1+r.IntN(12))
+		var names, types []string
+		var fields [5]string
+		for i := range rows {
+			v := task.Invocation{TaskID: newLoad(r.Uint64()).id(), TaskName: texts(3), State: task.StateFailure, Args: texts(4), Kwargs: texts(4)}
+			v.Outcome.Result, v.Outcome.ExceptionMessage, v.Outcome.Traceback = texts(3), texts(4), texts(4)
+			if r.IntN(3) == 0 {
+				v.Outcome.ExceptionType = texts(4)
+			}
+			rows[i] = v
+			names, types = append(names, v.TaskName), append(types, v.Outcome.ExceptionType)
+			for n, s := range textsOf(&v) {
+				fields[n] += s
+			}
+		}
+		block := strings.Join(fields[:], "")
+		v := &rows[r.IntN(len(rows))]
+		o := &v.Outcome
+		text := `"` + []string{texts(5), o.ExceptionType + ": " + o.ExceptionMessage, v.Args + " " + v.Kwargs, v.TaskName + " " + v.Args, block[:min(len(block), 24)]}[r.IntN(5)] + `"`
+		if r.IntN(4) == 0 {
+			text += "*"
+		}
+		q, err := Parse(strings.ToValidUTF8(text, ""))
+		if err != nil {
+			continue
+		}
+		scan, any := q.Scan(names, types), false
+		for i := range rows {
+			if !naiveMatch(q, &rows[i]) {
+				continue
+			}
+			any = true
+			if !scan.May(block) || !scan.MayRow(textsOf(&rows[i])) {
+				t.Fatalf("%s on %+v: the scan misses it", text, rows[i])
+			}
+		}
+		if any {
+			matched++
+			continue
+		}
+		absent++
+		row := false
+		for i := range rows {
+			row = row || scan.MayRow(textsOf(&rows[i]))
+		}
+		if !scan.May(block) || !row {
+			passed++
+		}
+	}
+	t.Logf("%d blocks have it, %d do not, %d of them are passed over", matched, absent, passed)
+	if matched < 500 || absent < 500 || passed < absent*3/4 {
+		t.Error("that tests little, or passes over little")
+	}
+}
+
+// A phrase has to be in a block as a whole, but for what an exception's type
+// may have of it.
+func TestScanPhrase(t *testing.T) {
+	const block = "('EUR', 1){'trace': '0', 'currency': 'EUR'}{'order': '7'}could not reach"
+	for q, want := range map[string]bool{
+		`"EUR trace 0"`:               false,
+		`"trace 0"`:                   true,
+		`"EUR 1 trace"`:               true, // where two texts meet a block does not say
+		`"currency EUR order"`:        true,
+		`"currency 0"`:                false,
+		`"ValueError could not"`:      true,
+		`"ValueError not could"`:      false,
+		`"charge could not"`:          false, // a name is a text of its own
+		`"Value error could not"`:     false,
+		`"shop ValueError could no"*`: true,
+		`"shop ValueError 0 could"`:   false,
+	} {
+		p, err := Parse(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Scan([]string{"shop.charge"}, []string{"ValueError", "", "shop.ValueError"}).May(block); got != want {
+			t.Errorf("%s: %t, want %t", q, got, want)
+		}
 	}
 }
 
@@ -184,6 +289,8 @@ func FuzzMatch(f *testing.F) {
 	f.Add("ORD-1*", "ord-12", "s\u017fK")
 	f.Add(`"a b" /c/`, "xa B c", "\xff")
 	f.Add("k", "\u212a", "東a")
+	f.Add(`"value a b"`, "a b", "a b")
+	f.Add(`"a value"*`, "b a", "valued")
 	f.Fuzz(func(t *testing.T, query, args, message string) {
 		q, err := Parse(query)
 		if err != nil {

@@ -22,6 +22,7 @@ type term struct {
 	words  []string // folded
 	prefix bool     // the last word is the beginning of one
 	part   string   // folded; then there are no words
+	open   bool     // words may go on before the first one and behind the last
 	ids    []string // task ids that the term may mean
 	idPart string   // lower case: how a UUID may begin
 
