@@ -2,6 +2,9 @@ package blocks
 
 import (
 	"context"
+	"math"
+	"slices"
+	"strings"
 
 	"daybook/tsdb/rollup"
 	"daybook/tsdb/task"
@@ -98,7 +101,7 @@ func (s *parkedSums) picks(q *ParkedSum) (picked []pick, left []ParkedRange) {
 
 // sumCounts is Sum of what is counted; it returns what is left.
 func (p *Parked) sumCounts(ctx context.Context, c *conn, s *parkedSums, q *ParkedSum) (left []ParkedRange, err error) {
-	if s.blind || q.Name != "" && s.other > 0 && s.names[q.Name] == 0 {
+	if s.blind || q.Name != "" && s.other > 0 && (s.names[q.Name] == 0 || q.Name == rollup.Other) {
 		return q.Within, nil
 	}
 	picked, left := s.picks(q)
@@ -147,4 +150,54 @@ func (p *Parked) sumCounts(ctx context.Context, c *conn, s *parkedSums, q *Parke
 		}
 	}
 	return left, nil
+}
+
+// Counted calls fn with how many invocations of which states are parked, by task and
+// hour, without those that are also elsewhere: see Open. exact is false, and what was
+// told worth nothing, where some are not counted, or not by name.
+func (p *Parked) Counted(ctx context.Context, elsewhere []*task.Invocation, fn func(name string, c *rollup.Counts)) (exact bool, err error) {
+	if p.changes {
+		return false, nil
+	}
+	q := ParkedSum{Within: []ParkedRange{{math.MinInt64, math.MaxInt64}}, Elsewhere: elsewhere,
+		Rollup: func(name string, _ int64, r *rollup.Rollup) { fn(name, &r.Counts) }}
+	err = p.counted(ctx, func(c *conn, s *parkedSums) error {
+		if s.blind || s.other > 0 {
+			return nil
+		}
+		left, err := p.sumCounts(ctx, c, s, &q)
+		exact = len(left) == 0
+		return err
+	})
+	return exact, err
+}
+
+// Lacks reports that nothing is parked of tasks, which are given as in a task.Filter.
+// false is not known: there are names beyond the bound, not all has been counted, or
+// something has. A listing of a task that does not wait need not look at what may be a
+// million rows of others.
+func (p *Parked) Lacks(ctx context.Context, tasks []string) bool {
+	lacks := false
+	if p.changes || len(tasks) == 0 {
+		return lacks
+	}
+	_ = p.with(ctx, func(*conn) error { // who reads the rows meets the error
+		s := &p.sums
+		lacks = s.done && !s.blind && s.other == 0 && !slices.ContainsFunc(tasks, s.has)
+		return nil
+	})
+	return lacks
+}
+
+// has reports whether a task of a filter is counted apart.
+func (s *parkedSums) has(pattern string) bool {
+	if !strings.HasSuffix(pattern, "*") {
+		return s.names[pattern] > 0
+	}
+	for name := range s.names {
+		if task.MatchName(pattern, name) {
+			return true
+		}
+	}
+	return false
 }

@@ -142,7 +142,9 @@ func (s *parkedSums) name(name string) string {
 }
 
 func (s *parkedSums) add(k parkedPlace, x *parkedPart, n int64) {
-	if _, ok := s.names[k.name]; ok || s.other == 0 && len(s.names) < s.most && k.name != rollup.Other {
+	// Rows of a task that is called so are in their place of the same name, and no
+	// reason to count new names together.
+	if _, ok := s.names[k.name]; ok || s.other == 0 && len(s.names) < s.most || k.name == rollup.Other {
 		s.names[k.name] += n
 	} else {
 		s.other += n
@@ -216,8 +218,9 @@ func (c *parkedCounts) take(k parkedPlace, x *rollup.Rollup) (grown int64, ok bo
 }
 
 func (s *parkedSums) take(k parkedPlace, x *parkedPart, n int64) {
-	if k.name = s.name(k.name); k.name == rollup.Other {
+	if _, ok := s.names[k.name]; !ok {
 		s.other -= n
+		k.name = rollup.Other
 	} else if s.names[k.name] -= n; s.names[k.name] == 0 {
 		delete(s.names, k.name)
 	}
@@ -310,12 +313,13 @@ func (p *Parked) countSome(ctx context.Context, c *conn) (done bool, err error) 
 	}
 	var d parkedDelta
 	n, last := 0, after
-	err = eachParked(ctx, c, p.path, func(v *task.Invocation) {
+	err = eachParked(ctx, c, p.path, func(v *task.Invocation) error {
 		if !p.hidden[v.TaskID] {
 			s.at(&d, v).in.Add(v)
 		}
 		last = v.Key()
 		n++
+		return nil
 	}, "WHERE (at, hash, id) > (?, ?, ?) ORDER BY at, hash, id LIMIT ?", after.At, flipHash(after.Hash), after.ID, int64(countPage))
 	damaged := err != nil
 	if err = p.met(err); err != nil {
@@ -360,8 +364,14 @@ func (p *Parked) Open(ctx context.Context, only string, elsewhere []*task.Invoca
 			if rows = s.blind || only != "" && s.other > 0 && s.names[only] == 0; rows {
 				return nil
 			}
-			gone := map[string]int64{}
-			err := p.twice(ctx, c, elsewhere, func(v *task.Invocation) { gone[s.name(v.TaskName)]++ })
+			gone, others := map[string]int64{}, s.other
+			err := p.twice(ctx, c, elsewhere, func(v *task.Invocation) {
+				if _, ok := s.names[v.TaskName]; ok {
+					gone[v.TaskName]++
+				} else {
+					others--
+				}
+			})
 			if err != nil {
 				return err
 			}
@@ -370,8 +380,8 @@ func (p *Parked) Open(ctx context.Context, only string, elsewhere []*task.Invoca
 					fn(name, n)
 				}
 			}
-			if n := s.other - gone[rollup.Other]; n > 0 && only == "" {
-				fn(rollup.Other, n)
+			if others > 0 && only == "" {
+				fn(rollup.Other, others)
 			}
 			return nil
 		})

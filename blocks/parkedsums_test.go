@@ -24,10 +24,18 @@ type parkedRows struct {
 	cut  uint64
 }
 
+// name is one of ten, of which one is called as what is counted together.
+func (m *parkedRows) name() string {
+	if n := m.r.IntN(10); n > 0 {
+		return fmt.Sprint("name", n-1)
+	}
+	return rollup.Other
+}
+
 func (m *parkedRows) put(fail error) {
 	var invs []*task.Invocation
 	for range m.r.IntN(40) {
-		e := task.Event{TaskID: fmt.Sprint("p", m.r.IntN(300)), TaskName: fmt.Sprint("name", m.r.IntN(9)), At: 3_600_000_000 + m.r.Int64N(6*3_600_000_000),
+		e := task.Event{TaskID: fmt.Sprint("p", m.r.IntN(300)), TaskName: m.name(), At: 3_600_000_000 + m.r.Int64N(6*3_600_000_000),
 			State: []task.State{task.StateSent, task.StateReceived, task.StateStarted, task.StateRetry}[m.r.IntN(4)], Retries: int32(m.r.IntN(3)),
 			Worker: fmt.Sprint("celery@host-", m.r.IntN(5)), Queue: fmt.Sprint("q", m.r.IntN(3)), ExceptionType: fmt.Sprint("E", m.r.IntN(3)), Args: "(1,)"}
 		v := e.Invocation()
@@ -72,6 +80,41 @@ func (m *parkedRows) remove() {
 	}
 }
 
+// checkNames asks for what is known by name alone.
+func (m *parkedRows) checkNames(elsewhere []*task.Invocation) {
+	m.t.Helper()
+	known := idsOf(elsewhere)
+	want, got := map[string]rollup.Counts{}, map[string]rollup.Counts{}
+	for _, patterns := range [][]string{{m.name()}, {"nosuch", m.name()}, {"name*"}, {"name1*", "nosuch*"}, {"("}, {"*"}, nil} {
+		f := task.Filter{TaskNames: patterns}
+		has := false
+		for _, v := range m.rows {
+			has = has || f.Match(&v)
+		}
+		if lacks := m.p.Lacks(m.t.Context(), patterns); lacks && has || !lacks && !has && m.p.sums.other == 0 && len(patterns) > 0 {
+			m.t.Fatalf("of %q nothing is parked: %v", patterns, lacks)
+		}
+	}
+	for id, v := range m.rows {
+		if c := want[v.TaskName]; !known[id] {
+			c.States[v.State]++
+			c.Retries += uint64(v.Retries)
+			want[v.TaskName] = c
+		}
+	}
+	exact, err := m.p.Counted(m.t.Context(), elsewhere, func(name string, c *rollup.Counts) {
+		sum := got[name]
+		for i, n := range c.States {
+			sum.States[i] += n
+		}
+		sum.Retries += c.Retries
+		got[name] = sum
+	})
+	if err != nil || exact && !maps.Equal(got, want) || !exact && m.p.sums.limit == maxParkedBytes && m.p.sums.most == maxParkedNames {
+		m.t.Fatalf("%v, want %v: exact %v, %v", got, want, exact, err)
+	}
+}
+
 // all is what is parked, by name.
 func (m *parkedRows) all() map[string]*rollup.Rollup {
 	sums := map[string]*rollup.Rollup{}
@@ -112,7 +155,7 @@ func (m *parkedRows) check() {
 	ctx := context.Background()
 	only := ""
 	if m.r.IntN(3) == 0 {
-		only = fmt.Sprint("name", m.r.IntN(9))
+		only = m.name()
 	}
 	elsewhere := []*task.Invocation{{TaskID: "nowhere"}}
 	var within []ParkedRange
@@ -166,6 +209,7 @@ func (m *parkedRows) check() {
 	if err != nil || known+other != total {
 		m.t.Fatalf("%d and %d others, want %d: %v", known, other, total, err)
 	}
+	m.checkNames(elsewhere)
 	got := map[string]*rollup.Rollup{}
 	err = m.p.Sum(ctx, ParkedSum{Within: within, Name: only, Minutes: minutes, Elsewhere: elsewhere,
 		Rollup: func(name string, at int64, r *rollup.Rollup) { rollupAt(got, place(name, at)).Merge(r) },
@@ -423,4 +467,63 @@ func TestParkedSumsOfADamagedFile(t *testing.T) {
 		t.Error("no damage was met")
 	}
 	closeAll(t, m.p)
+}
+
+// A task that is called as what is counted together is counted apart, and closes the
+// table for nobody.
+func TestParkedSumsOfATaskCalledOther(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	p, err := CreateParked(liveDir(t), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, p)
+	put := func(cut uint64, names ...string) {
+		t.Helper()
+		for i, name := range names {
+			e := task.Event{TaskID: fmt.Sprint(cut, "-", i), TaskName: name, State: task.StateStarted, At: 3_600_000_000}
+			v := e.Invocation()
+			if err := p.Put(ctx, 10*cut+uint64(i), []*task.Invocation{&v}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	check := func(want map[string]int64) {
+		t.Helper()
+		open, sums := map[string]int64{}, map[string]int64{}
+		if err := p.Open(ctx, "", nil, func(name string, n int64) { open[name] += n }); err != nil || !maps.Equal(open, want) {
+			t.Errorf("open: %v, want %v: %v", open, want, err)
+		}
+		err := p.Sum(ctx, ParkedSum{Within: []ParkedRange{{0, math.MaxInt64}}, Row: func(v *task.Invocation) { sums[v.TaskName]++ },
+			Rollup: func(name string, _ int64, r *rollup.Rollup) { sums[name] += int64(r.Total()) }})
+		if err != nil || !maps.Equal(sums, want) {
+			t.Errorf("sums: %v, want %v: %v", sums, want, err)
+		}
+	}
+	check(map[string]int64{})
+	put(1, rollup.Other, "a", rollup.Other, "b")
+	check(map[string]int64{rollup.Other: 2, "a": 1, "b": 1})
+	p.sums.most = 3
+	put(2, "c", "d") // beyond the bound
+	put(3, rollup.Other)
+	check(map[string]int64{rollup.Other: 5, "a": 1, "b": 1})
+	for _, only := range []string{rollup.Other, "c"} {
+		n := int64(0)
+		if err := p.Open(ctx, only, nil, func(_ string, more int64) { n += more }); err != nil || n != int64(map[string]int64{rollup.Other: 3, "c": 1}[only]) {
+			t.Errorf("%d of %s: %v", n, only, err)
+		}
+		n = 0
+		err := p.Sum(ctx, ParkedSum{Within: []ParkedRange{{0, math.MaxInt64}}, Name: only, Row: func(*task.Invocation) { n++ },
+			Rollup: func(_ string, _ int64, r *rollup.Rollup) { n += int64(r.Total()) }})
+		if err != nil || n != int64(map[string]int64{rollup.Other: 3, "c": 1}[only]) {
+			t.Errorf("%d of %s in the sum: %v", n, only, err)
+		}
+	}
+	for _, id := range []string{"2-0", "2-1", "3-0", "1-0", "1-2"} {
+		if err := p.Delete(ctx, []string{id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(map[string]int64{"a": 1, "b": 1})
 }

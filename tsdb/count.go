@@ -100,6 +100,13 @@ func (db *DB) Count(ctx context.Context, q CountQuery) (Count, error) {
 
 // countRows adds to a tally what matches.
 func (db *DB) countRows(ctx context.Context, q CountQuery, t *countTally) (unreadable []string, err error) {
+	if q.openOnly() {
+		view := db.catalog.View()
+		defer view.Release()
+		if exact, err := db.countOpen(ctx, t); exact || err != nil {
+			return db.leftOut(view), err
+		}
+	}
 	return db.walk(ctx, Query{Filter: q.Filter, Text: q.Text}, anyOrder, func(v *task.Invocation) (bool, error) {
 		t.add(v)
 		return true, nil

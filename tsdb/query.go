@@ -230,11 +230,17 @@ func (db *DB) memoryRows(ctx context.Context, q *Query, snap *head.Snapshot, hin
 // scanParked calls fn for every parked invocation that is wanted and not in the
 // head, in order; fn returns false to stop.
 func scanParked(ctx context.Context, parked *blocks.Parked, q *Query, snap *head.Snapshot, fn func(*task.Invocation) (bool, error)) error {
-	return parked.Scan(ctx, startOf(q), q.Oldest, func(v *task.Invocation) (bool, error) {
+	if parked.Lacks(ctx, q.TaskNames) {
+		return nil
+	}
+	wanted := func(v *task.Invocation) (want, more bool) {
 		if outOfRange(q, v.RowTime()) {
-			return false, nil
+			return false, false
 		}
-		if !q.matches(v) || snap.Holds(v.TaskID) {
+		return q.matches(v), true
+	}
+	return parked.ScanWanted(ctx, startOf(q), q.Oldest, wanted, func(v *task.Invocation) (bool, error) {
+		if snap.Holds(v.TaskID) {
 			return true, nil
 		}
 		return fn(v)

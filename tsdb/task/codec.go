@@ -3,6 +3,8 @@ package task
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
+	"unsafe"
 )
 
 // The binary form of an Invocation, for the log and for what is parked. It is
@@ -68,12 +70,21 @@ func appendTransitions(dst []byte, ts []Transition) []byte {
 
 // DecodeBinary reads what AppendBinary wrote. Damaged bytes give an error,
 // never a panic. The result shares one copy of b.
-func DecodeBinary(b []byte) (Invocation, error) {
-	var v Invocation
+func DecodeBinary(b []byte) (v Invocation, err error) {
+	err = DecodeInto(&v, slices.Clone(b))
+	return v, err
+}
+
+// DecodeInto is DecodeBinary without copies, for who looks at very many and keeps
+// few: the texts are in b, which must not be changed any more, and the transitions
+// are in the room of those that v had. After an error v is empty.
+func DecodeInto(v *Invocation, b []byte) error {
+	room := v.Transitions[:0]
+	*v = Invocation{}
 	if len(b) == 0 || b[0] != codecVersion {
-		return v, errCodec
+		return errCodec
 	}
-	r := reader{s: string(b[1:])}
+	r := reader{s: unsafe.String(unsafe.SliceData(b), len(b))[1:]}
 	for _, s := range v.texts() {
 		*s = r.text()
 	}
@@ -86,12 +97,13 @@ func DecodeBinary(b []byte) (Invocation, error) {
 	v.Outcome.State = State(r.byte())
 	v.Outcome.HasRuntime = r.byte() == 1
 	v.Truncated = Field(r.uvarint())
-	v.Transitions = r.transitions()
+	v.Transitions = r.transitions(room)
 	if r.bad || r.s != "" || v.Outcome.State > StateRequeued || v.Retries < 0 || CheckID(v.TaskID) != nil {
-		return Invocation{}, errCodec
+		*v = Invocation{}
+		return errCodec
 	}
 	v.derive()
-	return v, nil
+	return nil
 }
 
 // reader consumes a string; bad once it ran short or met nonsense.
@@ -157,7 +169,7 @@ func (r *reader) text() string {
 	return s
 }
 
-func (r *reader) transitions() []Transition {
+func (r *reader) transitions(room []Transition) []Transition {
 	n := r.uvarint()
 	if r.bad || n == 0 {
 		return nil
@@ -166,7 +178,11 @@ func (r *reader) transitions() []Transition {
 		r.bad = true
 		return nil
 	}
-	ts := make([]Transition, n)
+	ts := room[:0]
+	if uint64(cap(ts)) < n {
+		ts = make([]Transition, n)
+	}
+	ts = ts[:n]
 	for i := range ts {
 		t := &ts[i]
 		t.State = State(r.byte())
