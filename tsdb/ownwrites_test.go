@@ -67,9 +67,15 @@ func TestOwnWritesAreRead(t *testing.T) {
 		})
 	}
 	again("cut and seal", func() error { _, err := db.Cut(ctx, true); return err })
+	// A backup begins to read the log again when a checkpoint has taken it away, ten
+	// times at most: fewer are written while one is made.
+	var checkpoints atomic.Int32
 	again("park and checkpoint", func() error {
 		_, err := db.compact.Park(ctx, db.cuttable(), 20, true)
-		return errors.Join(err, db.head.Checkpoint())
+		if checkpoints.Add(1) <= 5 {
+			err = errors.Join(err, db.head.Checkpoint())
+		}
+		return err
 	})
 	again("retention", func() error {
 		if c.now().Before(noon.Add(20 * time.Hour)) {
@@ -83,6 +89,7 @@ func TestOwnWritesAreRead(t *testing.T) {
 	})
 	dest := filepath.Join(t.TempDir(), "backup")
 	again("snapshot and backup", func() error {
+		checkpoints.Store(0)
 		_, err := db.Snapshot(ctx)
 		if err == nil {
 			_, err = Backup(ctx, BackupOptions{Dir: o.Dir, Dest: dest, Now: c.now})
