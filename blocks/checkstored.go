@@ -11,8 +11,8 @@ import (
 )
 
 // heldRollupBytes is how many bytes of rollups a check reads at once. In a live file
-// they lie by time: of each name alone, a scan of all, those of 2 000 names of a day
-// took hours.
+// they lie by time: of each name alone, a scan of all, those of a million rows of
+// 2 000 names were not through after 200 s, and take 40.
 const heldRollupBytes = 32 << 20
 
 // rollupsByName are the rollups of a file by name. They are to be asked for in the

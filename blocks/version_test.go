@@ -271,19 +271,8 @@ func TestShortResidue(t *testing.T) {
 	if n := shortResidues(t, l.Path()); n != 1 {
 		t.Errorf("%d short residues", n)
 	}
-	tmp, _, err := BuildSealed(ctx, filepath.Join(shelf.dir, "tmp"), SealInput{Day: testDay, Generation: 1, Live: l, At: time.Unix(0, 0)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	path, err := PublishSealed(tmp, filepath.Join(shelf.dir, "days"), testDay, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := OpenSealed(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closeAll(t, s)
+	s := shelf.seal(l, 1)
+	path := s.Path()
 	if n := shortResidues(t, path); n != 1 {
 		t.Errorf("%d short residues when it is sealed", n)
 	}

@@ -290,8 +290,8 @@ func (s *summation) runSum(ctx context.Context, view *blocks.View, files map[tas
 }
 
 // readRun adds a run of sealed days: what is remembered of it, and the files of
-// the rest, into one set. A set for each day and each half of the run, merged
-// in turn, took the first summary of 30 days twice the CPU.
+// the rest, into one set. With a set for each day and each half of the run, merged
+// in turn, the first summary of 30 days took 205 ms instead of 125.
 func (s *summation) readRun(ctx context.Context, view *blocks.View, files map[task.Day]string, first, n task.Day) (ok bool, err error) {
 	if set, ok := s.db.sums.get(runKey(files, first, n)).(*rollup.Set); ok {
 		s.addSet(set)

@@ -127,9 +127,9 @@ func (s *summation) fine(ctx context.Context, view *blocks.View, r stretch) (ok 
 // sealedMinutes counts whole minutes within one hour of a sealed file, which
 // stores none: from the rows of the hour, which are remembered by minute, as
 // the next question will begin a minute later, whatever lies over the file by then.
-// Of an hour with more rows than the time is enough for, the next question reads on. A question about one task
-// reads that task's rows, unless the hour is remembered already.
-// used is false if it does, or if the hour has too many names.
+// Of an hour with more rows than the time is enough for, the next question reads
+// on. A question about one task reads that task's rows, unless the hour is remembered
+// already. used is false if it does, or if the hour has too many names.
 func (s *summation) sealedMinutes(ctx context.Context, view *blocks.View, d blocks.DayFiles, r stretch) (used bool, err error) {
 	if view.Leaves(d) {
 		return true, nil
