@@ -2,10 +2,12 @@ package head
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -201,56 +203,102 @@ func encodeOneBlock(rec []byte) []byte {
 	return r.packed
 }
 
-// A log of version 1, which has no blocks, is read, and goes on with version 2.
-func TestVersion1(t *testing.T) {
-	dir, c := t.TempDir(), newClock()
-	h := open(t, dir, c, Options{})
-	replay(t, h, none, nil)
-	for i := range 10 {
-		add(t, h, event(fmt.Sprint("id", i), task.StateSuccess, c.now().UnixMicro()), Base{})
+// A log that a daemon with version 2 wrote, of a batch and of Celery's events, is read as
+// it read it, and goes on with this version; so is one of version 1, which has no blocks.
+func TestOlderVersions(t *testing.T) {
+	var want []string
+	for line := range bytes.Lines(unzipped(t, "testdata", "version2", "dump.ndjson.gz")) {
+		want = append(want, string(bytes.TrimSpace(line)))
 	}
-	if err := h.Checkpoint(); err != nil {
+	held := func(h *Head) (lines []string) {
+		for _, line := range want {
+			v, err := task.ParseJSON([]byte(line))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := h.Get(v.TaskID); got != nil {
+				lines = append(lines, string(task.AppendJSON(nil, got)))
+			}
+		}
+		return lines
+	}
+	two := unzipped(t, "testdata", "version2", "00000001.gz")
+	for version, segment := range map[byte][]byte{2: two, 1: asVersion1(t, two)} {
+		dir, c := t.TempDir(), newClock()
+		if err := os.WriteFile(filepath.Join(dir, "00000001"), segment, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if segment[8] != version {
+			t.Fatalf("it has version %d", segment[8])
+		}
+		if found, err := VerifyLog(dir); err != nil || len(found) > 0 {
+			t.Fatalf("version %d: %d findings, %v", version, len(found), err)
+		}
+		for again := range 3 {
+			h := open(t, dir, c, Options{})
+			replay(t, h, none, nil)
+			if n, _ := h.Size(); n != int64(len(want)+again) || n < 50 || !slices.Equal(held(h), want) {
+				t.Fatalf("version %d, read the %d. time: %d of %d, or others", version, again+1, n, len(want))
+			}
+			add(t, h, event(fmt.Sprint("new", again), task.StateSuccess, c.now().UnixMicro()), Base{})
+			if again == 1 {
+				if err := h.Checkpoint(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dir = copyOf(t, dir)
+		}
+	}
+}
+
+func unzipped(t testing.TB, path ...string) []byte {
+	t.Helper()
+	packed, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
 		t.Fatal(err)
 	}
-	add(t, h, event("later", task.StateSuccess, c.now().UnixMicro()), Base{})
-	old := copyOf(t, dir)
-	files, err := os.ReadDir(old)
-	if err != nil || len(files) < 2 {
-		t.Fatal(files, err)
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, f := range files {
-		path := filepath.Join(old, f.Name())
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// asVersion1 is a segment with the records of another, none of them in a block.
+func asVersion1(t *testing.T, segment []byte) []byte {
+	t.Helper()
+	crc := func(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+	out := bytes.Clone(segment[:48])
+	out[8] = 1
+	binary.LittleEndian.PutUint32(out[12:], crc(out[:12]))
+	binary.LittleEndian.PutUint32(out[44:], crc(out[:44]))
+	var u unpacker
+	blocks := 0
+	for at := 48; at < len(segment); {
+		n := int(binary.LittleEndian.Uint32(segment[at+8:]))
+		rec := segment[at+16 : at+16+n]
+		if rec[0] == kindBlock {
+			blocks++
 		}
-		crc := func(n int) {
-			binary.LittleEndian.PutUint32(b[n:], crc32.Checksum(b[:n], crc32.MakeTable(crc32.Castagnoli)))
+		for _, plain := range unpack(t, &u, [][]byte{rec}) {
+			if plain[0] == kindEvent && plain[1] != 1 {
+				t.Fatalf("an event in form %d", plain[1])
+			}
+			frame := append(bytes.Clone(segment[at:at+8]), 0, 0, 0, 0, 0, 0, 0, 0)
+			binary.LittleEndian.PutUint32(frame[8:], uint32(len(plain)))
+			binary.LittleEndian.PutUint32(frame[12:], crc(append(bytes.Clone(frame[8:12]), plain...)))
+			out = append(append(out, frame...), plain...)
 		}
-		if b[8] != 2 {
-			t.Fatalf("%s has version %d", f.Name(), b[8])
-		}
-		b[8] = 1
-		crc(12)
-		crc(44)
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		at += 16 + n
 	}
-	if found, err := VerifyLog(old); err != nil || len(found) > 0 {
-		t.Fatal(found, err)
+	if blocks == 0 {
+		t.Fatal("there is no block")
 	}
-	again := open(t, old, c, Options{})
-	replay(t, again, none, nil)
-	if n, _ := again.Size(); n != 11 {
-		t.Fatalf("%d come back", n)
-	}
-	add(t, again, event("new", task.StateSuccess, c.now().UnixMicro()), Base{})
-	third := open(t, copyOf(t, old), c, Options{})
-	replay(t, third, none, nil)
-	if n, _ := third.Size(); n != 12 {
-		t.Fatalf("%d come back", n)
-	}
+	return out
 }
 
 func copyOf(t *testing.T, dir string) string {

@@ -2,11 +2,9 @@ package head
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -486,20 +484,8 @@ func TestStaleBaseIsRefused(t *testing.T) {
 // real Celery.
 func capturedRecords(t testing.TB) (out [][]byte) {
 	t.Helper()
-	packed, err := os.ReadFile(filepath.Join("wal", "testdata", "00000001.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	z, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "00000001"), b, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "00000001"), unzipped(t, "wal", "testdata", "00000001.gz"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	l, err := wal.Open(dir, wal.Options{})

@@ -24,7 +24,7 @@ const Parked task.Day = -1
 var errRecord = errors.New("not a log record")
 
 func appendEvent(dst []byte, v *task.Invocation) []byte {
-	return task.AppendBinary(append(dst, kindEvent), v)
+	return task.AppendLog(append(dst, kindEvent), v)
 }
 
 func encodeIDs(dst []byte, ids []string) []byte {

@@ -9,9 +9,9 @@ import (
 
 // The format is specified in docs/format/wal.md. All integers are little endian.
 const (
-	// Version 2 differs in what the caller may put into records; an older program would pass
+	// Versions differ in what the caller may put into records; an older program would pass
 	// over them, and a checkpoint of it would take them away.
-	formatVersion = 2
+	formatVersion = 3
 	headerSize    = 48
 	frameOverhead = 16
 	trailerSize   = 16 // payload of a checkpoint's last frame

@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// The binary form of an Invocation, for the log and for what is parked. It is
-// described in docs/format/wal.md; codecVersion is its first byte.
+// The binary form of an Invocation, for what is parked, and for logs before AppendLog.
+// It is described in docs/format/wal.md; codecVersion is its first byte.
 const codecVersion = 1
 
 var errCodec = errors.New("not an encoded invocation")
@@ -59,16 +59,21 @@ func appendTransitions(dst []byte, ts []Transition) []byte {
 		t := &ts[i]
 		dst = append(dst, byte(t.State))
 		dst = binary.AppendUvarint(dst, uint64(t.At))
-		dst = binary.AppendVarint(dst, int64(t.Retries))
-		dst = binary.AppendUvarint(dst, uint64(len(t.Worker)))
-		dst = append(dst, t.Worker...)
-		dst = binary.AppendUvarint(dst, uint64(len(t.ExceptionType)))
-		dst = append(dst, t.ExceptionType...)
+		dst = appendStep(dst, t)
 	}
 	return dst
 }
 
-// DecodeBinary reads what AppendBinary wrote. Damaged bytes give an error,
+// appendStep appends what both forms say alike of a transition, behind its time.
+func appendStep(dst []byte, t *Transition) []byte {
+	dst = binary.AppendVarint(dst, int64(t.Retries))
+	dst = binary.AppendUvarint(dst, uint64(len(t.Worker)))
+	dst = append(dst, t.Worker...)
+	dst = binary.AppendUvarint(dst, uint64(len(t.ExceptionType)))
+	return append(dst, t.ExceptionType...)
+}
+
+// DecodeBinary reads what AppendBinary or AppendLog wrote. Damaged bytes give an error,
 // never a panic. The result shares one copy of b.
 func DecodeBinary(b []byte) (v Invocation, err error) {
 	err = DecodeInto(&v, slices.Clone(b))
@@ -81,29 +86,46 @@ func DecodeBinary(b []byte) (v Invocation, err error) {
 func DecodeInto(v *Invocation, b []byte) error {
 	room := v.Transitions[:0]
 	*v = Invocation{}
-	if len(b) == 0 || b[0] != codecVersion {
+	if len(b) == 0 {
 		return errCodec
 	}
 	r := reader{s: unsafe.String(unsafe.SliceData(b), len(b))[1:]}
-	for _, s := range v.texts() {
-		*s = r.text()
+	switch b[0] {
+	case codecVersion:
+		r.binary(v, room)
+	case logVersion:
+		r.log(v, room)
+	default:
+		return errCodec
 	}
-	for _, n := range v.times() {
-		*n = r.micros()
-	}
-	for _, n := range v.attempts() {
-		*n = r.attempt()
-	}
-	v.Outcome.State = State(r.byte())
-	v.Outcome.HasRuntime = r.byte() == 1
-	v.Truncated = Field(r.uvarint())
-	v.Transitions = r.transitions(room)
 	if r.bad || r.s != "" || v.Outcome.State > StateRequeued || v.Retries < 0 || CheckID(v.TaskID) != nil {
 		*v = Invocation{}
 		return errCodec
 	}
 	v.derive()
 	return nil
+}
+
+// binary reads what AppendBinary wrote behind the version.
+func (r *reader) binary(v *Invocation, room []Transition) {
+	for _, s := range v.texts() {
+		*s = r.text()
+	}
+	for _, n := range v.times() {
+		*n = r.micros()
+	}
+	r.tail(v)
+	v.Transitions = r.transitions(room, r.micros)
+}
+
+// tail reads what is alike in both forms, and comes before the transitions.
+func (r *reader) tail(v *Invocation) {
+	for _, n := range v.attempts() {
+		*n = r.attempt()
+	}
+	v.Outcome.State = State(r.byte())
+	v.Outcome.HasRuntime = r.byte() == 1
+	v.Truncated = Field(r.uvarint())
 }
 
 // reader consumes a string; bad once it ran short or met nonsense.
@@ -158,8 +180,9 @@ func (r *reader) attempt() int32 {
 	return int32(n)
 }
 
-func (r *reader) text() string {
-	n := r.uvarint()
+func (r *reader) text() string { return r.take(r.uvarint()) }
+
+func (r *reader) take(n uint64) string {
 	if r.bad || n > uint64(len(r.s)) {
 		r.bad = true
 		return ""
@@ -169,7 +192,7 @@ func (r *reader) text() string {
 	return s
 }
 
-func (r *reader) transitions(room []Transition) []Transition {
+func (r *reader) transitions(room []Transition, at func() int64) []Transition {
 	n := r.uvarint()
 	if r.bad || n == 0 {
 		return nil
@@ -186,7 +209,7 @@ func (r *reader) transitions(room []Transition) []Transition {
 	for i := range ts {
 		t := &ts[i]
 		t.State = State(r.byte())
-		t.At = r.micros()
+		t.At = at()
 		t.Retries = r.attempt()
 		t.Worker = r.text()
 		t.ExceptionType = r.text()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -221,26 +222,80 @@ func TestDecodeBinaryRefusesNegativeRetries(t *testing.T) {
 	}
 }
 
+// Both forms give back what they were given, refuse what is cut off, and no flipped
+// bit makes them panic or gives what the other form would not take.
 func TestDecodeBinaryNeverPanics(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
+	flipped := 0
 	for range rounds(3000) {
 		v := randomInvocation(t, r)
 		if v.TaskID == "" {
 			continue
 		}
-		b := AppendBinary(nil, &v)
-		back, err := DecodeBinary(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		requireSame(t, "codec", back, v)
-		if _, err := DecodeBinary(b[:r.IntN(len(b))]); err == nil {
-			t.Fatal("a cut encoding was accepted")
-		}
-		b[r.IntN(len(b))] ^= 1 << r.IntN(8)
-		if x, err := DecodeBinary(b); err == nil { // some flips are other values
+		odd(r, &v)
+		for name, form := range map[string]func([]byte, *Invocation) []byte{"binary": AppendBinary, "log": AppendLog} {
+			b := form(nil, &v)
+			back, err := DecodeBinary(b)
+			if err != nil {
+				t.Fatalf("%s: %v: %+v", name, err, v)
+			}
+			requireSame(t, name, back, v)
+			if _, err := DecodeBinary(b[:r.IntN(len(b))]); err == nil {
+				t.Fatalf("%s: a cut encoding was accepted", name)
+			}
+			if _, err := DecodeBinary(append(slices.Clone(b), 0)); err == nil {
+				t.Fatalf("%s: a byte too many was accepted", name)
+			}
+			b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+			x, err := DecodeBinary(b)
+			if err != nil {
+				continue
+			}
+			flipped++ // some flips are other values
 			AppendJSON(nil, &x)
+			for _, form := range []func([]byte, *Invocation) []byte{AppendBinary, AppendLog} {
+				if again, err := DecodeBinary(form(nil, &x)); err != nil {
+					t.Fatalf("%s: a flipped bit gives what cannot be written again: %v: %+v", name, err, x)
+				} else {
+					requireSame(t, name, again, x)
+				}
+			}
 		}
+	}
+	if flipped == 0 {
+		t.Error("no flipped bit was taken")
+	}
+}
+
+// odd gives some invocations ids and times that seldom occur.
+func odd(r *rand.Rand, v *Invocation) {
+	const uuid = "22c5a64c-6072-4dac-8c85-17988df61611"
+	ids := []string{uuid, strings.ToUpper(uuid), uuid[:35], uuid + "0", strings.Repeat("x", 255), "", v.TaskID, "é", "0"}
+	if r.IntN(3) == 0 {
+		v.TaskID = ids[r.IntN(5)]
+	}
+	if r.IntN(2) == 0 {
+		v.RootID, v.ParentID = ids[r.IntN(len(ids))], ids[r.IntN(len(ids))]
+	}
+	times := []int64{0, 1, MaxMicros, MaxMicros - 1, 1_795_417_087_445_431}
+	if r.IntN(3) == 0 {
+		for _, at := range v.moments() {
+			*at = times[r.IntN(len(times))]
+		}
+		v.derive()
+	}
+	if r.IntN(10) == 0 {
+		v.Outcome.HasRuntime, v.Outcome.Runtime = true, MaxMicros
+	}
+}
+
+// A UUID takes 16 bytes in a log record, a time that is near another one a few.
+func TestLogFormIsShort(t *testing.T) {
+	at := int64(1_795_417_087_445_431)
+	v := Invocation{TaskID: "22c5a64c-6072-4dac-8c85-17988df61611", RootID: "22c5a64c-6072-4dac-8c85-17988df61611", SentAt: at, ReceivedAt: at + 1500, StartedAt: at + 2500, UpdatedAt: at + 900_000}
+	long, short := AppendBinary(nil, &v), AppendLog(nil, &v)
+	if saved := len(long) - len(short); saved < 2*36-17+3*5-1 {
+		t.Errorf("%d bytes of %d are saved", saved, len(long))
 	}
 }
 

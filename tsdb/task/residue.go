@@ -179,7 +179,7 @@ func (v *Invocation) Restore(residue []byte) error {
 		flags = r.byte()
 	}
 	if flags&residueTransitions != 0 {
-		v.Transitions = r.transitions(nil)
+		v.Transitions = r.transitions(nil, r.micros)
 	}
 	if flags&residueRanks != 0 {
 		v.QueueRank, v.ArgsRank, v.KwargsRank = r.attempt(), r.attempt(), r.attempt()
