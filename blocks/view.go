@@ -231,6 +231,13 @@ func (v *View) Leaves(d DayFiles) bool {
 	return d.Sealed != nil && v.mu.unreadable[d.Sealed.Path()] != nil || d.Live != nil && v.mu.unreadable[d.Live.Path()] != nil
 }
 
+// LeavesSealed reports whether the sealed file of a day was left out.
+func (v *View) LeavesSealed(d DayFiles) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return d.Sealed != nil && v.mu.unreadable[d.Sealed.Path()] != nil
+}
+
 // attachments are the day's files as they are attached.
 func (d DayFiles) attachments() []attachment {
 	var out []attachment

@@ -190,6 +190,7 @@ type Compactor struct {
 	shut          map[task.Day]string // the name of a sealed file that is left out, and that the one in use, if any, does not replace
 	nextSeq       int
 	unreadable    map[string]error
+	hidden        map[string]bool // directories that may not be listed, which has been told
 	guard         clockGuard
 	pending       *pendingFree         // the last deletion for the disk's sake, until the disk shows it
 	leaving       map[string]bool      // paths of what has been replaced, and goes when its readers have left

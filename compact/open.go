@@ -31,7 +31,7 @@ func dirsOf(root string) dirs {
 // crash has left (see the package documentation) and fills the catalog.
 func Open(o Options) (c *Compactor, err error) {
 	o.defaults()
-	c = &Compactor{opts: o, act: newTurn(), pausing: newTurn(), logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, shut: map[task.Day]string{}, leaving: map[string]bool{}, unsummed: map[string]*unsummed{}, stuck: map[string]time.Time{}, unreadable: map[string]error{}}
+	c = &Compactor{opts: o, act: newTurn(), pausing: newTurn(), logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, shut: map[task.Day]string{}, leaving: map[string]bool{}, unsummed: map[string]*unsummed{}, stuck: map[string]time.Time{}, unreadable: map[string]error{}, hidden: map[string]bool{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -76,25 +76,6 @@ func (c *Compactor) publishAll() {
 		c.publish(d)
 	}
 	c.balanceFilters()
-}
-
-// sweepTmp removes everything unfinished. What cannot be removed is in nobody's
-// way: it is told, and no reason not to start.
-func (c *Compactor) sweepTmp() {
-	entries, err := os.ReadDir(c.dirs.tmp)
-	errs := []error{err}
-	for _, e := range entries {
-		if e.Name() == "snapshots" {
-			continue // below: RetainSpace goes on with them
-		}
-		errs = append(errs, RemoveAll(filepath.Join(c.dirs.tmp, e.Name())))
-	}
-	if err := errors.Join(errs...); err != nil {
-		c.opts.Observer.Tried("open", fmt.Errorf("emptying tmp/: %w", err))
-	}
-	if _, err := c.sweepSnapshots(); err != nil {
-		c.opts.Observer.Tried("retention-space", fmt.Errorf("deleting the rest of a snapshot: %w", err))
-	}
 }
 
 // UnfinishedBackup lies in days/ while a backup that is made there is not whole.
@@ -325,7 +306,7 @@ func (c *Compactor) openLive() error {
 		switch {
 		case strings.HasSuffix(e.Name(), "-wal") || strings.HasSuffix(e.Name(), "-shm"):
 			continue
-		case strings.Contains(e.Name(), ".db.tmp"): // a file that was being created
+		case unfinishedLive(e.Name()):
 			if c.readOnly {
 				continue
 			}

@@ -45,7 +45,7 @@ type RetentionPlan struct {
 func (c *Compactor) PlanRetention(floor task.Day) (RetentionPlan, error) {
 	now := c.opts.Now()
 	p := RetentionPlan{At: now, Floor: floor}
-	s, err := measure(c.dirs.root)
+	s, err := c.measure()
 	if err != nil {
 		return p, fmt.Errorf("measuring the data directory: %w", err)
 	}

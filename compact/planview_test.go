@@ -42,3 +42,27 @@ func TestFreeing(t *testing.T) {
 		t.Errorf("a second account begins with %d", got)
 	}
 }
+
+// What an ordinary user may not list, as lost+found of a file system that is mounted
+// here, does not count, and keeps nothing else from being counted.
+func TestHiddenDirectories(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("needs an ordinary user, who may not list everything")
+	}
+	dir := t.TempDir()
+	hidden := filepath.Join(dir, "lost+found")
+	if err := os.Mkdir(hidden, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(hidden, 0o700) // for who removes it
+	if err := os.WriteFile(filepath.Join(dir, "seen"), make([]byte, 8192), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := measure(dir)
+	if err != nil || s.total < 8192 || len(s.hidden) != 1 || s.hidden[0] != hidden {
+		t.Errorf("%d bytes, hidden %v: %v", s.total, s.hidden, err)
+	}
+	if s, err := measure(hidden); err == nil {
+		t.Errorf("of a data directory that may not be listed: %+v", s)
+	}
+}

@@ -18,7 +18,7 @@ import (
 // files. What a repair would remove is passed over.
 func OpenReadOnly(o Options) (c *Compactor, err error) {
 	o.defaults()
-	c = &Compactor{opts: o, act: newTurn(), pausing: newTurn(), logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, shut: map[task.Day]string{}, leaving: map[string]bool{}, unsummed: map[string]*unsummed{}, unreadable: map[string]error{}, readOnly: true}
+	c = &Compactor{opts: o, act: newTurn(), pausing: newTurn(), logger: log.With(o.Logger, "component", "compact"), dirs: dirsOf(o.Dir), days: map[task.Day]*day{}, highest: map[task.Day]int{}, leftover: map[task.Day]string{}, shut: map[task.Day]string{}, leaving: map[string]bool{}, unsummed: map[string]*unsummed{}, unreadable: map[string]error{}, hidden: map[string]bool{}, readOnly: true}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())

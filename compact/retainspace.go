@@ -111,7 +111,7 @@ func (c *Compactor) retainSize(ctx context.Context, h Head, failing map[string]b
 	}
 	for ctx.Err() == nil {
 		leaving := c.pathsLeaving() // before it is measured: what goes in between is neither
-		s, err := measure(c.dirs.root)
+		s, err := c.measure()
 		if err != nil {
 			return n, "", errors.Join(append(errs, err)...)
 		}
@@ -172,7 +172,7 @@ func (c *Compactor) retainDisk(ctx context.Context, h Head, failing map[string]b
 		if excess == 0 {
 			return n, "", errors.Join(errs...)
 		}
-		s, err := measure(c.dirs.root)
+		s, err := c.measure()
 		if err != nil {
 			return n, "", errors.Join(append(errs, err)...)
 		}

@@ -7,13 +7,16 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/go-kit/log/level"
+
 	"daybook/blocks"
 )
 
 // space is what a data directory takes up, physically.
 type space struct {
-	total int64 // bytes, each inode once
-	files map[string]inode
+	total  int64 // bytes, each inode once
+	files  map[string]inode
+	hidden []string // directories that may not be listed
 }
 
 type inode struct {
@@ -39,12 +42,19 @@ func (s space) freeing() func(path string) int64 {
 	}
 }
 
-// measure walks a directory. Files that vanish meanwhile do not count.
+// measure walks a directory. Files that vanish meanwhile do not count, nor do those
+// in a directory that may not be listed, such as the lost+found of a file system that is
+// mounted here: without them what is too much is still deleted, and with an error nothing
+// would be.
 func measure(dir string) (space, error) {
 	s := space{files: map[string]inode{}}
 	seen := map[uint64]bool{}
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if errors.Is(err, os.ErrPermission) && path != dir {
+			s.hidden = append(s.hidden, path)
 			return nil
 		}
 		if err != nil || e.IsDir() {
@@ -69,6 +79,20 @@ func measure(dir string) (space, error) {
 		s.files[path] = inode{number: st.Ino, links: uint64(st.Nlink), bytes: bytes}
 		return nil
 	})
+	return s, err
+}
+
+// measure measures the data directory, and tells once what is hidden.
+func (c *Compactor) measure() (space, error) {
+	s, err := measure(c.dirs.root)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, path := range s.hidden {
+		if !c.hidden[path] {
+			c.hidden[path] = true
+			level.Warn(c.logger).Log("msg", "a directory may not be listed: what it takes up is not counted for retention, and not deleted", "path", path)
+		}
+	}
 	return s, err
 }
 

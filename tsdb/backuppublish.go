@@ -236,13 +236,16 @@ func (d *dest) replaces(name, other string) (bool, error) {
 	return s.Replaces(other), s.Close()
 }
 
-// sweep empties tmp.
+// sweep empties tmp of what is Daybook's.
 func (d *dest) sweep() error {
 	entries, err := readDir(d.path("tmp"))
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
+		if !compact.OursInTmp(e.Name()) {
+			continue
+		}
 		if err := compact.RemoveAll(d.path("tmp", e.Name())); err != nil {
 			return err
 		}

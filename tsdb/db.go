@@ -228,11 +228,13 @@ func (db *DB) release() error {
 		errs = append(errs, db.wal.Close())
 	}
 	errs = append(errs, db.closeLegacies())
-	if db.compact != nil {
-		errs = append(errs, db.compact.Close())
-	}
+	// Before the live files: the last connection of one is to be that which writes, as a
+	// reader's leaves what is in the -wal there, for whoever copies a stopped daemon's files.
 	if db.pool != nil {
 		db.pool.Close()
+	}
+	if db.compact != nil {
+		errs = append(errs, db.compact.Close())
 	}
 	if db.lock != nil {
 		errs = append(errs, db.lock.release())

@@ -75,7 +75,7 @@ func TestRefusedDowngradeChangesNothing(t *testing.T) {
 			if err := os.WriteFile(path, data, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(o.Dir, "tmp", "left"), []byte("x"), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(o.Dir, "tmp", "seal-1.sort"), []byte("x"), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			before := tree(t, o.Dir)

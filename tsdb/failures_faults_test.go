@@ -169,7 +169,7 @@ func TestFailEveryBackgroundTask(t *testing.T) {
 	}
 
 	// What cannot be taken out of tmp/ does not keep a daemon from starting.
-	if err := os.WriteFile(filepath.Join(o.Dir, "tmp", "a build"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(o.Dir, "tmp", "seal-2026-11-20.1.db"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
@@ -179,7 +179,7 @@ func TestFailEveryBackgroundTask(t *testing.T) {
 	o.Metrics = reg
 	breaks(func(op, path string) bool { return op == "remove" && strings.HasPrefix(path, "tmp/") })
 	db = start(t, o)
-	there(true, "tmp/"+snapshot.Path, "tmp/a build")
+	there(true, "tmp/"+snapshot.Path, "tmp/seal-2026-11-20.1.db")
 	ails(t, db, true, "not all could be put in order", "input/output error")
 	fails(db, "retention by size fails")
 	db.spaceRound(ctx)

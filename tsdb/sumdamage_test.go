@@ -3,6 +3,8 @@ package tsdb
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,5 +155,63 @@ func TestSumsWithoutAFile(t *testing.T) {
 				check("hours", cover, err, c.day, c.day, got)
 			}
 		})
+	}
+}
+
+// Of an overlay whose rollups cannot be read nothing counts, and of the sealed file
+// under it everything does, in whole hours and in parts of one alike.
+func TestSumsUnderADamagedOverlay(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	db := start(t, testOptions(t.TempDir(), &testClock{at: noon}))
+	day := rollup.Day.Start(noon.UnixMicro()) - rollup.Day.Micros()
+	at := func(hour, minute int64) int64 { return day + hour*rollup.Hour.Micros() + minute*rollup.Minute.Micros() }
+	add := func(id string, state task.State, us int64) {
+		t.Helper()
+		e := task.Event{TaskID: id, TaskName: "t", State: state, At: us, Worker: "w@h", Retries: task.RetriesUnknown}
+		mustAppend(t, db, Record{Invocation: e.Invocation()})
+	}
+	cut := func(seal bool) {
+		t.Helper()
+		if _, err := db.Cut(ctx, seal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range int64(600) { // one a minute from 6:00 on
+		add(fmt.Sprint(i), task.StateSuccess, at(6, i)+7)
+	}
+	cut(true)
+	add("late", task.StateSuccess, at(8, 30))
+	cut(false)
+	view := db.catalog.View()
+	overlay := ""
+	for _, d := range view.Days() {
+		if d.Sealed != nil && d.Live != nil {
+			overlay = d.Live.Path()
+		}
+	}
+	view.Release()
+	file, err := sql.Open("sqlite3", overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Exec("UPDATE rollup SET data = x'ff'"); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, head := range []bool{false, true} { // the second time with something that hides a sealed row
+		if head {
+			add("150", task.StateFailure, at(8, 31)+9)
+		}
+		for _, x := range []struct{ from, to, want int64 }{
+			{at(8, 0), at(10, 0), 120}, {at(8, 10), at(8, 50), 40}, {at(8, 10), at(9, 50), 100}, {at(8, 10), at(12, 0), 230},
+		} {
+			set, unreadable, err := sumSet(ctx, db, x.from, x.to, rollup.Forever, sumOf{})
+			if err != nil || len(unreadable) != 1 || set.Get("t", 0) == nil || int64(set.Get("t", 0).Total()) != x.want {
+				t.Errorf("from %s to %s (head: %v): want %d, unreadable %v, %v: %+v", stamp(x.from), stamp(x.to), head, x.want, unreadable, err, set)
+			}
+		}
 	}
 }

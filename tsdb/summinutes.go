@@ -131,7 +131,7 @@ func (s *summation) fine(ctx context.Context, view *blocks.View, r stretch) (ok 
 // on. A question about one task reads that task's rows, unless the hour is remembered
 // already. used is false if it does, or if the hour has too many names.
 func (s *summation) sealedMinutes(ctx context.Context, view *blocks.View, d blocks.DayFiles, r stretch) (used bool, err error) {
-	if view.Leaves(d) {
+	if view.LeavesSealed(d) {
 		return true, nil
 	}
 	hour := rollup.Hour.Start(r.from)
