@@ -102,6 +102,9 @@ type Options struct {
 	KeepFree func() int64
 	// Busy reports whether requests are under way; seals then take their time. nil: never.
 	Busy func() bool
+	// Crowds reports whether the head has too little room for so many rows that wait for a day
+	// that is being sealed: the seal is then put off. nil: never.
+	Crowds func(waiting int64) bool
 	// Pressed reports whether all that can be has to leave the head: cuts then do not spare readers (HoldMoves). nil: never.
 	Pressed func() bool
 }
@@ -140,6 +143,9 @@ func (o *Options) defaults() {
 	}
 	if o.KeepFree == nil {
 		o.KeepFree = func() int64 { return 0 }
+	}
+	if o.Crowds == nil {
+		o.Crowds = func(int64) bool { return false }
 	}
 	if o.Pressed == nil {
 		o.Pressed = func() bool { return false }

@@ -33,6 +33,10 @@ func (c *Compactor) Seal(ctx context.Context, force bool) (tried bool, err error
 		if ctx.Err() != nil {
 			return true, errors.Join(left, err, ctx.Err())
 		}
+		if errors.Is(err, errCrowded) && !force {
+			tried = true
+			continue // nothing is wrong, and it is not due before nothing comes for a while
+		}
 		if tried = tried || sealed || err != nil; sealed || err != nil {
 			c.noteSeal(d, err)
 		}
@@ -99,6 +103,9 @@ func (c *Compactor) sealDay(ctx context.Context, d task.Day) (done bool, err err
 	return true, nil
 }
 
+// errCrowded is why a seal is put off that has to be begun anew anyway.
+var errCrowded = errors.New("many invocations came for the day while it was being sealed: they go first")
+
 // empty reports whether nothing is left of a day, so that no file is written.
 func empty(live *blocks.Live, old *blocks.Sealed) bool {
 	return old == nil && live.Rows() == 0 && len(live.Gaps()) == 0
@@ -111,7 +118,22 @@ func (c *Compactor) build(ctx context.Context, d task.Day, gen int, live *blocks
 		return nil, nil
 	}
 	p := pace{busy: func() bool { return c.opts.Busy() && c.waiting.Load() <= maxWaiting }}
-	tmp, info, err := blocks.BuildSealed(ctx, c.dirs.tmp, blocks.SealInput{Day: d, Generation: gen, Live: live, Sealed: old, By: c.opts.By, Version: c.opts.Version, At: c.opts.Now(), Rest: p.rest})
+	building, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	rest := func(ctx context.Context) {
+		// What comes for the day while it is built cannot leave the head: of an import of
+		// two files, or a broker's backlog, it would fill it, and be dropped.
+		if n := c.waiting.Load(); n > maxWaiting && c.opts.Crowds(n) {
+			stop(errCrowded)
+			return
+		}
+		p.rest(ctx)
+	}
+	tmp, info, err := blocks.BuildSealed(building, c.dirs.tmp, blocks.SealInput{Day: d, Generation: gen, Live: live, Sealed: old, By: c.opts.By, Version: c.opts.Version, At: c.opts.Now(), Rest: rest})
+	if err != nil && context.Cause(building) == errCrowded {
+		level.Info(c.logger).Log("msg", "sealing is put off: many invocations came for the day meanwhile", "day", d, "waiting", c.waiting.Load())
+		return nil, errCrowded
+	}
 	if err != nil {
 		return nil, err
 	}

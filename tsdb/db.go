@@ -168,7 +168,7 @@ func (db *DB) openFiles() (err error) {
 	}
 	db.compact, err = open(compact.Options{
 		Dir: o.Dir, Logger: o.Logger, Now: o.Now, Catalog: db.catalog, FilterBytes: o.FilterBytes, SealDelay: o.SealDelay,
-		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, Version: o.Version, LastSeen: db.lastSeen(), Observer: db.observer(), Step: o.step, Legacy: handedOver{db}, KeepFree: db.keepFree, Busy: db.busy, Pressed: db.pressed,
+		RetentionTime: o.RetentionTime, RetentionSize: o.RetentionSize, DiskUsage: o.DiskUsage, By: o.By, Version: o.Version, LastSeen: db.lastSeen(), Observer: db.observer(), Step: o.step, Legacy: handedOver{db}, KeepFree: db.keepFree, Busy: db.busy, Crowds: db.crowds, Pressed: db.pressed,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the day files: %w", err)
@@ -179,6 +179,19 @@ func (db *DB) openFiles() (err error) {
 // busy reports whether anybody waits for an answer.
 func (db *DB) busy() bool {
 	return db.appending.Load() > 0 || db.pool.Busy() || db.head.Reserved() > 0
+}
+
+// mostWaiting is how many rows may wait for a day that is being sealed, whatever the caps:
+// less than a cut looks at, which counts them.
+const mostWaiting = 1 << 15
+
+// crowds reports whether so many rows of the head are a quarter of what it may hold.
+func (db *DB) crowds(waiting int64) bool {
+	records, bytes := db.head.Size()
+	if waiting > min(db.opts.HeadMaxRecords/4, mostWaiting) {
+		return true
+	}
+	return records > 0 && float64(waiting)/float64(records)*float64(bytes) > float64(db.opts.HeadMaxBytes)/4
 }
 
 // pressed reports whether what is cut is cut for the log's sake. Where the head needs

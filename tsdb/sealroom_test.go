@@ -217,3 +217,27 @@ func TestSealThatIsNotDue(t *testing.T) {
 		t.Error(h.Reasons)
 	}
 }
+
+// A quarter of either cap is too much for rows that wait for the seal of their day, and
+// so is more than a cut counts.
+func TestCrowds(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t.TempDir(), &testClock{at: noon})
+	o.HeadMaxRecords = 400
+	db := start(t, o)
+	for i := range 100 {
+		mustAppend(t, db, finished(fmt.Sprint(i), noon))
+	}
+	if db.crowds(100) || !db.crowds(101) {
+		t.Error("of 400 records")
+	}
+	_, bytes := db.head.Size()
+	db.opts.HeadMaxBytes = 2 * bytes // so that half of what is there is a quarter
+	if db.crowds(50) || !db.crowds(51) {
+		t.Errorf("of %d bytes, %d", db.opts.HeadMaxBytes, bytes)
+	}
+	db.opts.HeadMaxRecords, db.opts.HeadMaxBytes = 1<<40, 1<<60
+	if db.crowds(mostWaiting) || !db.crowds(mostWaiting+1) {
+		t.Error("with large caps")
+	}
+}
