@@ -7,6 +7,8 @@ GO_DIRS   := $(wildcard blocks cmd compact head tsdb)
 # those of their tests that attach.
 ATTACHERS := $(patsubst %,./%,$(wildcard blocks tsdb))
 ATTACHING := Pool|Select|Lookup|Explain|View|Catalog|Overlay|Version|Model|Walks|Windows|SQL|Workflow|Sums|Search|Stuck|PagesOf|CopiesOfDays
+# Others that have such a word in their names: one file, or gaps.
+ONE_FILE  := RunsAgainstModel|GapsAgainstModel|LegacySumsDifferential
 
 # CGO_CFLAGS replaces Go's own "-O2 -g": without -O2 SQLite is half as fast.
 # Set where it is wanted, never exported: each value is a compile of SQLite.
@@ -40,14 +42,16 @@ run: build ## Build, then serve on http://127.0.0.1:8365 with ./data (ARGS="--mo
 test: tools ## Run all tests, and those of blocks and tsdb that attach files again with 125 attachable ones
 	$(GO) test $(TESTFLAGS) ./...
 ifneq ($(ATTACHERS),)
-	CGO_CFLAGS="$(ATTACH_CFLAGS)" $(GO) test -short -run '$(ATTACHING)' $(TESTFLAGS) $(ATTACHERS)
+	CGO_CFLAGS="$(ATTACH_CFLAGS)" $(GO) test -short -run '$(ATTACHING)' -skip '$(ONE_FILE)' $(TESTFLAGS) $(ATTACHERS)
 endif
 
-# Long tests of one goroutine, in which there is nothing to race with; the race
-# detector makes them ten times slower. So are those of tsdb/rollup and tsdb/text.
-ALONE := LegacyDifferential|LegacyEveryRow|LegacyOverlap|LegacySums$$|LegacyTwice|OneMicrosecond|RollupsOfManyNames|IDRunsAgainst|SelectWords|SelectAgainstMatch|SQLLegacy|TestDamage|PagesOfTracebacks|MergeIsALattice
+# Long tests of one goroutine, in which there is nothing to race with, and what is
+# known of Fuzz targets; the race detector makes them ten times slower.
+ALONE := ^Fuzz|AnalyzeLegacy|ChunksGiveBack|DayFile|FilterRates|FindingsAreLines|IDRuns|LegacyDifferential|LegacyEveryRow|LegacyExplain|LegacyFixtures|LegacyOverlap|LegacyRoundTrip|LegacySums$$|LegacyThrough|LegacyTwice|MergeIsALattice|NameRun|NamesBeyondTheBound|OneMicrosecond|PagesOfTracebacks|RollupsAfterBrokenOff|RollupsOfManyNames|SelectAgainstMatch|SelectManyGroups|SelectWords|SQLLegacy|TestDamage|WantData
 
-RACED = $(GO) list ./... | grep -v -E '/cmd/daybook$$|/tsdb/rollup$$|/tsdb/text$$'
+# Not the binary, whose tests have processes of their own, and no package in which
+# nothing starts a goroutine or is used by several: house sees to that.
+RACED = $(GO) list ./... | grep -v -E '/cmd/daybook$$|/cmd/internal/(celery|house|params|redact|render|units)$$|/tsdb/(load|rollup|task|text)$$'
 
 # For .ci/run.
 .PHONY: alone attach-cflags raced
@@ -90,8 +94,8 @@ gobench: tools ## Run all Go benchmarks (BENCH=regexp)
 MODEL ?= 1000
 
 .PHONY: model
-model: tools ## Compare MODEL (1000) random sequences of operations with the naive model (ARGS="-model.first=5000")
-	$(GO) test -count=1 -timeout 0 -run '^TestAgainstModel$$' $(TESTFLAGS) ./tsdb -model.seeds=$(MODEL) $(ARGS)
+model: tools ## Compare MODEL (1000) random sequences of operations with the naive models (ARGS="-model.first=5000")
+	$(GO) test -count=1 -timeout 0 -run '^Test(Gaps)?AgainstModel$$' $(TESTFLAGS) ./tsdb -model.seeds=$(MODEL) $(ARGS)
 
 SOAK ?= 10m
 

@@ -94,8 +94,11 @@ func copiesUnderLoad(t *testing.T, settle time.Duration) {
 		return len(acked) > 0
 	})
 	dest := t.TempDir()
-	began := time.Now()
-	for i := 0; i < 20 && (i < 4 || time.Since(began) < 3*time.Second); i++ {
+	began, long := time.Now(), 3*time.Second
+	if testing.Short() {
+		long = time.Second
+	}
+	for i := 0; i < 20 && (i < 4 || time.Since(began) < long); i++ {
 		mu.Lock()
 		before := maps.Clone(acked)
 		mu.Unlock()

@@ -134,7 +134,7 @@ func TestWalksDuringEverything(t *testing.T) {
 		{Filter: task.Filter{States: []task.State{task.StateRevoked, task.StateSuccess}, Workers: []string{"w@h1"}}},
 		{Text: words},
 	}
-	least := int64(40) // rounds of cutting
+	least := int64(16) // rounds of cutting: three times of each kind, one after the other
 	if testing.Short() {
 		least = 8
 	}

@@ -195,9 +195,9 @@ func (m *gapModel) copies() {
 // whole, with the largest count, wherever its day is served.
 func TestGapsAgainstModel(t *testing.T) {
 	t.Parallel()
-	seeds := 10
+	seeds := *modelSeeds
 	if testing.Short() {
-		seeds = 3
+		seeds = min(seeds, 2)
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {

@@ -96,6 +96,9 @@ func TestLegacyThroughTheFacade(t *testing.T) {
 					t.Fatal("out of order")
 				}
 				last = &v
+				if len(ids)%8 != 0 && !strings.HasPrefix(v.TaskID, "straddle-") {
+					continue
+				}
 				if got, err := db.Get(context.Background(), v.TaskID); err != nil || got.State != v.State || got.RowTime() != v.RowTime() {
 					t.Fatalf("get %s: %v %v, listed as %v", v.TaskID, got.State, err, v.State)
 				}

@@ -336,7 +336,7 @@ func (m *model) step() {
 }
 
 var (
-	modelSeeds = flag.Int("model.seeds", 12, "how many sequences of 120 operations TestAgainstModel runs; 3 with -short")
+	modelSeeds = flag.Int("model.seeds", 6, "how many sequences of 120 operations TestAgainstModel and TestGapsAgainstModel run; 2 with -short")
 	modelFirst = flag.Uint64("model.first", 0, "the seed of the first one")
 )
 
@@ -346,7 +346,7 @@ func TestAgainstModel(t *testing.T) {
 	t.Parallel()
 	seeds := *modelSeeds
 	if testing.Short() {
-		seeds = min(seeds, 3)
+		seeds = min(seeds, 2)
 	}
 	all := []uint64{42788, 53604} // an event, the row it was about goes with its day, and a crash
 	for n := range seeds {
