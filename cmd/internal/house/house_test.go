@@ -2,9 +2,11 @@ package house
 
 import (
 	"errors"
+	"go/ast"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +40,49 @@ func moduleRoot(t *testing.T) string {
 			t.Fatalf("look for go.mod: %v", err)
 		}
 		dir = filepath.Dir(dir)
+	}
+}
+
+// What make race leaves out for having nothing to race with starts no goroutine and
+// guards nothing.
+func TestNothingToRaceWith(t *testing.T) {
+	root := moduleRoot(t)
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^RACED = .* grep -v -E '(\S+)'$`).FindSubmatch(makefile)
+	if found == nil {
+		t.Fatal("the Makefile does not say what is raced")
+	}
+	out, err := regexp.Compile(strings.ReplaceAll(string(found[1]), "$$", "$"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, _, err := load(os.DirFS(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs := map[string]bool{}
+	for _, f := range files {
+		if f.dir == mainPackage || !out.MatchString(Module+"/"+f.dir) {
+			continue
+		}
+		dirs[f.dir] = true
+		for _, path := range importNames(f.ast) {
+			if strings.HasPrefix(path, "sync") && !f.isTest() {
+				t.Errorf("%s imports %s: its package is to be raced", f.path, path)
+			}
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if g, ok := n.(*ast.GoStmt); ok {
+				t.Error(f.finding(g.Pos(), "raced", "its package is to be raced"))
+			}
+			return true
+		})
+	}
+	if len(dirs) != 10 {
+		t.Errorf("%d packages are left out: %v", len(dirs), dirs)
 	}
 }
 
