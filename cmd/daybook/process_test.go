@@ -28,8 +28,8 @@ var buildFlags []string
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
-	for _, kv := range os.Environ() { // flags of whoever runs the tests
-		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "DAYBOOK_") {
+	for _, kv := range os.Environ() { // flags of whoever runs the tests, and what is for the tests alone
+		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "DAYBOOK_") || name == "GOGC" {
 			os.Unsetenv(name)
 		}
 	}

@@ -26,13 +26,17 @@ func TestQuery(t *testing.T) {
 		t.Fatalf("cut: %d %s %v", code, body, err)
 	}
 	p.mustPost("/api/v1/events", events[len(events)/2:]) // some in the head, some of sealed rows
-	for _, args := range [][]string{
+	for i, args := range [][]string{
 		{"--limit=0"}, {"--limit=7", "--order=oldest"}, {"--task=shop.*", "--task-name=math.add", "--limit=0"},
 		{"--state=failure", "--state=RETRY"}, {"--exception=ValueError", "--no-details"}, {"--q=42"}, {"--open", "--min-age=1h"},
 		{"--worker-group=nobody"}, {"--from=2026-11-23", "--to=2026-11-24T00:00:00Z", "--min-runtime-ms=0.5", "--max-runtime-ms=1000"}, {"--min-retries=1"},
 		{"--root=7a7e6e17-c267-408b-a931-560a6b5d3077"}, {"--task-id=7a7e6e17-c267-408b-a931-560a6b5d3077"}, {"--from=2027-01-01"},
 	} {
-		for _, format := range []string{"ndjson", "csv", "table"} {
+		formats := []string{"ndjson", "csv", "table"}
+		if i > 0 { // what is found has nothing to do with how it is printed
+			formats = formats[i%3 : i%3+1]
+		}
+		for _, format := range formats {
 			args := append([]string{"query", at, "--format=" + format}, args...)
 			online, said, code := command(t, nil, append(args, "--url="+p.url)...)
 			if code != 0 || !strings.Contains(said, "asking the daemon at "+p.url) {
