@@ -47,7 +47,7 @@ endif
 
 # Long tests of one goroutine, in which there is nothing to race with, and what is
 # known of Fuzz targets; the race detector makes them ten times slower.
-ALONE := ^Fuzz|TestAgainstModel|AnalyzeLegacy|ChunksGiveBack|DayFile|FilterRates|FindingsAreLines|GapsAgainstModel|IDRuns|LegacyDamagedPages|LegacyDifferential|LegacyEveryRow|LegacyExplain|LegacyFixtures|LegacyLink|LegacyLongTexts|LegacyOverlap|LegacyReadOnlyDir|LegacyRoundTrip|LegacyStaleWAL|LegacySums$$|LegacyThrough|LegacyTwice|LiveAgainstModel|LiveCopy|MergeIsALattice|MissingNames|NameRun|NamesBeyondTheBound|OneMicrosecond|PagesOfTracebacks|PlanRetention|RollupsAfterBrokenOff|RollupsOfManyNames|SelectAgainstMatch|SelectManyGroups|SelectPhrases|SelectWords|SQLLegacy|TestDamage$$|WantData
+ALONE := ^Fuzz|TestAgainstModel|AnalyzeLegacy|ChunksGiveBack|DayFile|FilterRates|FindingsAreLines|GapsAgainstModel|IDRuns|LegacyDamagedPages|LegacyDifferential|LegacyEveryRow|LegacyExplain|LegacyFixtures|LegacyLink|LegacyLongTexts|LegacyOverlap|LegacyReadOnlyDir|LegacyRoundTrip|LegacyStaleWAL|LegacySums$$|LegacyThrough|LegacyTwice|LiveAgainstModel|LiveCopy|MergeIsALattice|MissingNames|NameRun|NamesBeyondTheBound|OneMicrosecond|PagesOfTracebacks|PlanRetention|RecordsAreWhat|RollupsAfterBrokenOff|RollupsOfManyNames|SelectAgainstMatch|SelectManyGroups|SelectPhrases|SelectWords|SQLLegacy|TestDamage$$|WantData
 
 # Not the binary, whose tests have processes of their own, and no package in which
 # nothing starts a goroutine or is used by several: house sees to that.
