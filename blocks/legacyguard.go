@@ -168,6 +168,21 @@ func (g *legacyGuard) check() error {
 	return &LegacyError{Path: g.path, Reason: "it has changed since it was opened", Remedy: "stop the program that writes to it, then restart daybook", Err: err}
 }
 
+// Changed reports whether the file or its -wal has been written, replaced or taken
+// away since it was opened. It can be asked after Close, too, and then of a file whose
+// -wal the caller has deleted.
+func (l *Legacy) Changed(walDeleted bool) (bool, error) {
+	was := l.guard.was
+	if walDeleted {
+		was.wal, was.walTime = 0, time.Time{}
+	}
+	now, err := legacyPrintOf(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return err == nil && now != was, err
+}
+
 func legacyPrintOf(path string) (p legacyPrint, err error) {
 	fi, err := os.Stat(path)
 	if err != nil {

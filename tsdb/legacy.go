@@ -40,6 +40,7 @@ type legacies struct {
 	mu    sync.Mutex
 	files []*legacyFile
 	left  []leftLegacy // could not be deleted
+	kept  []string     // the paths of those that had changed when they left
 }
 
 // use returns the files as they are, and pins them until done is called.
@@ -333,26 +334,36 @@ func (db *DB) letGo(f *legacyFile, deleted bool, cause string) error {
 // rollups are to go.
 type leftLegacy struct {
 	*legacyFile
-	cause string
-	was   os.FileInfo // the file that could not be deleted; nil before the first try
+	cause    string
+	unlogged bool // its -wal is deleted, and the file is not yet
 }
 
-// deleteLegacy deletes what is to go of a file that nobody uses. What the disk
-// does not let go is tried again: see deleteLeft.
+// deleteLegacy deletes what is to go of a file that nobody uses, if it is still
+// the one that was attached: when the rows leave that somebody has written there since
+// is not known. What the disk does not let go is tried again: see deleteLeft.
 func (db *DB) deleteLegacy(x leftLegacy) error {
 	err := db.removeSums(x.legacyFile)
+	if err == nil {
+		var changed bool
+		if changed, err = x.Changed(x.unlogged); changed {
+			db.keepLegacy(x.Path())
+			return nil
+		}
+		if x.cause == "" {
+			return nil
+		}
+	}
 	for _, side := range legacySides {
 		if err != nil || x.cause == "" {
 			break
 		}
-		path := x.Path() + side
-		err = remove(path)
+		err = remove(x.Path() + side)
 		if errors.Is(err, os.ErrNotExist) {
 			err = nil
 		}
+		x.unlogged = x.unlogged || side == "-wal" && err == nil
 	}
 	if err != nil {
-		x.was, _ = os.Lstat(x.Path())
 		db.legacy.mu.Lock()
 		defer db.legacy.mu.Unlock()
 		db.legacy.left = append(db.legacy.left, x)
@@ -365,6 +376,26 @@ func (db *DB) deleteLegacy(x leftLegacy) error {
 	return nil
 }
 
+// keepLegacy notes a file that is detached and stays because it has changed. Who
+// has taken it away needs no note.
+func (db *DB) keepLegacy(path string) {
+	if !exists(path) {
+		return
+	}
+	db.legacy.mu.Lock()
+	db.legacy.kept = append(db.legacy.kept, path)
+	db.legacy.mu.Unlock()
+	level.Warn(db.logger).Log("msg", "a legacy file has changed since it was attached: it is detached and kept, whatever its age; restart daybook to attach it as it is now", "path", path)
+}
+
+// keptLegacies are the files of keepLegacy that are still there.
+func (db *DB) keptLegacies() []string {
+	db.legacy.mu.Lock()
+	paths := slices.Clone(db.legacy.kept)
+	db.legacy.mu.Unlock()
+	return slices.DeleteFunc(paths, func(path string) bool { return !exists(path) })
+}
+
 // deleteLeft tries again what could not be deleted.
 func (db *DB) deleteLeft() error {
 	db.legacy.mu.Lock()
@@ -373,9 +404,6 @@ func (db *DB) deleteLeft() error {
 	db.legacy.mu.Unlock()
 	var errs []error
 	for _, x := range left {
-		if now, err := os.Lstat(x.Path()); err == nil && x.was != nil && !os.SameFile(now, x.was) {
-			continue // somebody has put another one there
-		}
 		errs = append(errs, db.deleteLegacy(x))
 	}
 	return errors.Join(errs...)

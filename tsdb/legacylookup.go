@@ -42,7 +42,7 @@ func (db *DB) legacyRead(f *legacyFile, err error) {
 }
 
 // legacyReasons is what Health says of the attached files that could not be read
-// when that was last tried.
+// when that was last tried, and of those that were kept because they have changed.
 func (db *DB) legacyReasons() (reasons []string) {
 	files, done := db.legacy.use()
 	defer done()
@@ -52,6 +52,9 @@ func (db *DB) legacyReasons() (reasons []string) {
 			reasons = append(reasons, fmt.Sprintf("%s cannot be read: %s", f.Path(), oneLine(err)))
 		}
 		f.reading.mu.Unlock()
+	}
+	for _, path := range db.keptLegacies() {
+		reasons = append(reasons, path+" has changed since it was attached: it was detached and not deleted, and answers leave it out; restart daybook to attach it as it is now")
 	}
 	return reasons
 }

@@ -438,6 +438,9 @@ func (db *DB) coverage(f *task.Filter, unreadable []string) Coverage {
 			c.Unreadable = append(c.Unreadable, filepath.Base(path))
 		}
 	}
+	for _, path := range db.keptLegacies() {
+		c.Unreadable = append(c.Unreadable, filepath.Base(path))
+	}
 	slices.Sort(c.Unreadable)
 	c.Unreadable = slices.Compact(c.Unreadable)
 	if c.Inexact = len(c.Unreadable) > 0 && c.Unreadable[0] == inexact; c.Inexact {
