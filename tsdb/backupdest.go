@@ -118,7 +118,7 @@ func outside(path, dir string, fi fs.FileInfo) error {
 type dest struct {
 	dir    string
 	source string
-	lock   *os.File
+	lock   *dirLock
 	// served says that a daemon has had the directory since the last backup:
 	// what is in it is not only ours.
 	served bool
@@ -136,24 +136,18 @@ func openDest(dir, source string) (d *dest, err error) {
 	if err := d.create(); err != nil {
 		return nil, fmt.Errorf("creating the destination: %w", err)
 	}
-	if err := fault.Op("create", filepath.Join(dir, "LOCK")); err != nil {
-		return nil, fmt.Errorf("locking the destination: %w", err)
-	}
-	if d.lock, err = os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o644); err != nil {
-		return nil, fmt.Errorf("locking the destination: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.lock.Close())
-		}
-	}()
-	if err := syscall.Flock(int(d.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if d.lock, err = flockDir(dir); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = errors.New("a daemon serves it, or another backup is being made")
 		}
-		return d, fmt.Errorf("locking the destination %s: %w", dir, err)
+		return nil, fmt.Errorf("locking the destination %s: %w", dir, err)
 	}
-	told, err := readFile(d.lock.Name())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.lock.release())
+		}
+	}()
+	told, err := readFile(d.path("LOCK"))
 	if err != nil {
 		return d, err
 	}
@@ -188,7 +182,7 @@ func (d *dest) path(elem ...string) string {
 	return filepath.Join(append([]string{d.dir}, elem...)...)
 }
 
-func (d *dest) close() error { return d.lock.Close() }
+func (d *dest) close() error { return d.lock.release() }
 
 // stage makes an empty directory for what is to be published.
 func (d *dest) stage() (string, error) {

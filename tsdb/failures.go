@@ -34,6 +34,7 @@ const (
 	opChecksum   operation = "checksum"
 	opFilter     operation = "filter"
 	opClock      operation = "clock"
+	opLock       operation = "lock"
 	opOpen       operation = "open"
 )
 
@@ -61,6 +62,7 @@ var operations = []struct {
 	{opLogFiles, "files of the log that are replaced cannot be deleted", false},
 	{opFilter, "an id filter cannot be read, its day is probed on disk", false},
 	{opClock, "the time cannot be noted", false},
+	{opLock, "the lock file is not the one that was locked at the start, restart the daemon", false},
 	{opOpen, "not all could be put in order at the start", false},
 }
 

@@ -277,6 +277,7 @@ func (db *DB) spaceLoop(ctx context.Context) {
 
 func (db *DB) spaceRound(ctx context.Context) {
 	db.compact.Remember()
+	db.tried(opLock, db.lock.check())
 	_, err := db.compact.RetainSpace(ctx, db.cuttable())
 	db.tried(opSpace, err)
 }
