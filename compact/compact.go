@@ -54,6 +54,9 @@ type Head interface {
 	Ready(all bool, limit int) []Row
 	// Idle returns up to limit open rows, the longest without an event first.
 	Idle(limit int) []Row
+	// Reopened returns up to limit open rows that a day holds an older state of, given
+	// up again, the longest without an event first.
+	Reopened(limit int) []Row
 	// BeginCut takes those rows that have not changed and logs that they are cut.
 	BeginCut(day task.Day, rows []Row, logged bool) Cut
 	// SyncCut makes a cut's record durable.

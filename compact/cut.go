@@ -67,6 +67,21 @@ func (c *Compactor) CutOldest(ctx context.Context, h Head, limit int) (cut, read
 	return int(n), len(rows), err
 }
 
+// CutReopened writes up to limit open invocations that a day holds a row of into a
+// day, given up again, and returns how many. They cannot be parked, and would stay in
+// the head until they end or the open timeout is over. When all of those wait for a
+// day that is being sealed, others are tried.
+func (c *Compactor) CutReopened(ctx context.Context, h Head, limit int, regardless, logged bool) (int, error) {
+	c.act.Lock()
+	defer c.act.Unlock()
+	rows := h.Reopened(limit)
+	n, _, err := c.cutRows(ctx, h, rows, regardless, logged)
+	if n == 0 && err == nil && len(rows) == limit {
+		n, _, err = c.cutRows(ctx, h, h.Reopened(max(limit, cutRows)), regardless, logged)
+	}
+	return int(n), err
+}
+
 // cutRows cuts one batch, day by day, and returns how many rows left the head. Those
 // that move wait for readers unless regardless is set.
 func (c *Compactor) cutRows(ctx context.Context, h Head, rows []Row, regardless, logged bool) (int64, []task.Day, error) {

@@ -48,7 +48,7 @@ func (h *Head) Ready(all bool, limit int) []Candidate {
 
 // Idle returns up to limit open entries to be parked, the longest without an
 // event first. Those that a day may hold a row of stay: a listing would show
-// that row beside the parked one.
+// that row beside the parked one. See Reopened.
 func (h *Head) Idle(limit int) []Candidate {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -56,6 +56,33 @@ func (h *Head) Idle(limit int) []Candidate {
 	for e := h.open.first; e != nil && len(out) < limit; e = e.next {
 		if !e.cutting && len(e.rows) == 0 {
 			out = append(out, candidate(e, e.inv))
+		}
+	}
+	return out
+}
+
+// Reopened returns up to limit open entries that a day holds a row of, the longest
+// without an event first: an event came after they were given up. For a head that is
+// full, they are given up again, with that event: whatever comes later opens them
+// again. As in Ready it is never before the start of the present day; while the clock
+// is not steady, which then says nothing, but an entry that would expire stays.
+func (h *Head) Reopened(limit int) []Candidate {
+	steady := h.opts.Steady == nil || h.opts.Steady() // before mu, as in Ready
+	today := task.DayOf(h.opts.Now().UnixMicro()).Start()
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	floor := h.believed()
+	var out []Candidate
+	for e := h.open.first; e != nil && len(out) < limit; e = e.next {
+		if e.cutting || len(e.rows) == 0 {
+			continue
+		}
+		given := *e.inv
+		if given.GivenUpAt = given.UpdatedAt; steady {
+			given.GivenUpAt = max(given.UpdatedAt, today)
+		}
+		if given.Day() >= floor {
+			out = append(out, candidate(e, &given))
 		}
 	}
 	return out

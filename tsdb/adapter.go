@@ -35,6 +35,7 @@ func rowsOf(cs []head.Candidate) []compact.Row {
 
 func (c cuttable) Ready(all bool, limit int) []compact.Row { return rowsOf(c.h.Ready(all, limit)) }
 func (c cuttable) Idle(limit int) []compact.Row            { return rowsOf(c.h.Idle(limit)) }
+func (c cuttable) Reopened(limit int) []compact.Row        { return rowsOf(c.h.Reopened(limit)) }
 func (c cuttable) LogFloor(d task.Day) error               { return c.h.LogFloor(d) }
 func (c cuttable) LogDeleted(d task.Day) error             { return c.h.LogDeleted(d) }
 

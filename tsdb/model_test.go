@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -75,6 +76,10 @@ type model struct {
 	log  []string // what was done, for a failure
 	fail bool     // a step of the next cut fails
 	half bool     // one has failed since the start: the next start ends what it began
+	// again, if not nil, says when what is open again after it was given up is given up
+	// again. It is not r, so that a sequence is the one that it was before that was there.
+	again    *rand.Rand
+	reopened int // how many were
 }
 
 var errStep = errors.New("the test lets this step fail")
@@ -120,6 +125,23 @@ func (m *model) append() {
 		}
 	}
 	clear(recs) // the caller may use its memory again
+}
+
+// reopen appends an event to some of what is given up.
+func (m *model) reopen() {
+	for _, id := range slices.Sorted(maps.Keys(m.want)) {
+		v, err := m.db.Get(context.Background(), id)
+		if err != nil {
+			m.failf("get %s: %v", id, err)
+		}
+		if v.GivenUpAt == 0 || m.again.IntN(2) == 0 {
+			continue
+		}
+		r := started(id, m.c.now())
+		m.want[id] = task.Merge(m.want[id], r.Invocation)
+		m.did("reopen %s", id)
+		mustAppend(m.t, m.db, r)
+	}
 }
 
 // sameKnowledge compares everything but when it was given up.
@@ -283,6 +305,16 @@ func (m *model) step() {
 			}
 		}
 	}
+	if m.again != nil && m.again.IntN(6) == 0 {
+		if m.reopen(); m.again.IntN(3) == 0 {
+			return
+		}
+		n, err := m.db.compact.CutReopened(ctx, m.db.cuttable(), 1+m.again.IntN(20), m.again.IntN(2) == 0, true)
+		m.did("give %d up again", n)
+		m.reopened += n
+		must(err)
+		return
+	}
 	switch m.r.IntN(16) {
 	default:
 		m.append()
@@ -348,15 +380,19 @@ func TestAgainstModel(t *testing.T) {
 	if testing.Short() {
 		seeds = min(seeds, 2)
 	}
-	all := []uint64{42788, 53604} // an event, the row it was about goes with its day, and a crash
+	first := []uint64{42788, 53604} // an event, the row it was about goes with its day, and a crash
+	all := slices.Clone(first)
 	for n := range seeds {
 		all = append(all, *modelFirst+uint64(n))
 	}
-	for _, seed := range all {
+	for i, seed := range all {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 77))
 			m := &model{t: t, r: r, c: &testClock{at: time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC)}, want: map[string]task.Invocation{}}
+			if i >= len(first) {
+				m.again = rand.New(rand.NewPCG(seed, 78))
+			}
 			m.o = testOptions(t.TempDir(), m.c)
 			m.o.OpenTimeout = oneOf(r, 10*time.Hour, 1000*time.Hour)
 			m.o.RetentionTime = oneOf(r, 0, 4*24*time.Hour)
@@ -376,6 +412,7 @@ func TestAgainstModel(t *testing.T) {
 				m.step()
 				m.check()
 			}
+			t.Logf("%d were given up again", m.reopened)
 		})
 	}
 }

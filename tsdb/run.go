@@ -135,7 +135,7 @@ func damageOf(res head.Replayed) error {
 
 // relieveReplay makes room in the middle of a replay: what is replayed is
 // resolved, what is finished is cut, and if open ones still fill the head the
-// idle are parked. None of it is logged; see package head.
+// idle are parked, or given up again. None of it is logged; see package head.
 func (db *DB) relieveReplay(ctx context.Context) error {
 	if err := db.seeCuts(); err != nil {
 		return err
