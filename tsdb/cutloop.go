@@ -3,6 +3,7 @@ package tsdb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -133,7 +134,20 @@ func (db *DB) relieve(ctx context.Context) (left int64, err error) {
 		parked, err := db.park(ctx, true)
 		left, errs = left+int64(parked), append(errs, err)
 	}
+	db.stuck.Store(left == 0)
 	return left, errors.Join(errs...)
+}
+
+// stuckReason says that the head is full of what cannot leave it; empty if it is not.
+// Bodies that are being decoded do not count: they go by themselves.
+func (db *DB) stuckReason() string {
+	records, _ := db.head.Size()
+	if !db.stuck.Load() || records < db.opts.HeadMaxRecords && db.head.Held() < db.opts.HeadMaxBytes/16*15 {
+		return ""
+	}
+	s := db.head.Stats()
+	return fmt.Sprintf("the head is full, and nothing in it could be cut or parked the last time: of %d invocations %d are open, and days hold %d rows of them, "+
+		"which wait for a day that is being sealed, or for what else fails here; if it lasts, raise --head.max-records or --head.max-bytes", s.Records, s.Open, s.Stored)
 }
 
 // park parks idle open invocations until the head is half full, without the bodies

@@ -60,6 +60,7 @@ type DB struct {
 	logRead  int64         // size of the log, if it was only read
 	wanted   atomic.Int64  // requests that wait for more room than relief
 	room     broadcast     // tells that the cutter has made a round
+	stuck    atomic.Bool   // nothing could leave the head when it was last relieved
 
 	failures failures
 	unread   unread

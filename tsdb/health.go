@@ -37,6 +37,9 @@ func (db *DB) Health() Health {
 	if p := db.compact.Pressure(); p != "" {
 		reason("%s", p)
 	}
+	if r := db.stuckReason(); r != "" {
+		reason("%s", r)
+	}
 	if r := db.stallReason(); r != "" {
 		h.CanStore = false
 		reason("%s", r)

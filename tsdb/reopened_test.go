@@ -3,6 +3,7 @@ package tsdb
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -92,6 +93,49 @@ func TestReopenedLeaveAFullHead(t *testing.T) {
 				t.Errorf("%v, %+v", err, v)
 			}
 		})
+	}
+}
+
+// Health says that a head is full of what cannot leave it, for as long as that is so.
+func TestHealthOfAHeadThatIsStuck(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := &testClock{at: noon}
+	o := testOptions(t.TempDir(), c)
+	o.HeadMaxRecords, o.Settle, o.OpenTimeout = 20, time.Hour, 2*time.Hour
+	stuck := false
+	o.step = func(string) error {
+		if stuck {
+			return errStep
+		}
+		return nil
+	}
+	db := start(t, o)
+	defer db.Close()
+	for i := range 20 {
+		mustAppend(t, db, started(fmt.Sprint(i), noon))
+	}
+	c.add(3 * time.Hour)
+	if _, err := db.Cut(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		mustAppend(t, db, started(fmt.Sprint(i), c.now()))
+	}
+	c.add(24 * time.Hour) // so that rows have to leave another day
+	says := func() bool {
+		return strings.Contains(strings.Join(db.Health().Reasons, ";"), "of 20 invocations 20 are open")
+	}
+	if says() {
+		t.Error("told before anything was tried")
+	}
+	stuck = true
+	if db.cutRound(ctx) || !says() {
+		t.Errorf("%v", db.Health().Reasons)
+	}
+	stuck = false
+	if !db.cutRound(ctx) || says() {
+		t.Errorf("%v", db.Health().Reasons)
 	}
 }
 
