@@ -30,11 +30,15 @@ type Parked struct {
 	changes  bool            // another process may write
 	hidden   map[string]bool // by Supersede, before anything is asked
 	// conn holds the connection while nobody uses it.
-	conn   chan *conn
-	sums   parkedSums // of who has the connection
-	filter atomic.Pointer[bloomChain]
-	state  atomic.Pointer[parkedState]
-	damage atomic.Pointer[DamagedError] // see Damage
+	conn chan *conn
+	sums parkedSums // of who has the connection
+	// changed counts the transactions that changed rows; of who has the connection.
+	changed uint64
+	batches int64  // read of what is also elsewhere; of who has the connection
+	between func() // for tests: called between two batches, without the connection
+	filter  atomic.Pointer[bloomChain]
+	state   atomic.Pointer[parkedState]
+	damage  atomic.Pointer[DamagedError] // see Damage
 
 	closing sync.Once
 	closed  chan struct{}
@@ -288,6 +292,7 @@ func (p *Parked) change(ctx context.Context, fn func(c *conn, s *parkedTx) error
 		}
 		p.state.Store(&s.parkedState)
 		p.sums.apply(&s.delta)
+		p.changed++
 		// Invocations come and go: a filter of mostly gone ones is made anew.
 		if s.added > 4*s.rows+firstBloomIDs {
 			return p.rebuild(ctx, c)

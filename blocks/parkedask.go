@@ -18,6 +18,9 @@ type ParkedSum struct {
 	Elsewhere []*task.Invocation // not these ids: see Open
 	Rollup    func(name string, at int64, r *rollup.Rollup)
 	Row       func(v *task.Invocation)
+	// Open, if not nil, is told what Parked.Open tells: what is also elsewhere is read once
+	// for both.
+	Open func(name string, n int64)
 }
 
 // ParkedRange is half-open, in microseconds.
@@ -27,13 +30,29 @@ type ParkedRange struct{ From, To int64 }
 // by row: of minutes of which only a part is asked for, of older hours of which only a
 // part is, and where there was no room. What is parked or leaves meanwhile may be seen or not.
 func (p *Parked) Sum(ctx context.Context, q ParkedSum) error {
-	rows := q.Within
+	rows, open := q.Within, q.Open != nil
 	if !p.changes {
-		err := p.counted(ctx, func(c *conn, s *parkedSums) (err error) {
-			rows, err = p.sumCounts(ctx, c, s, &q)
-			return err
+		err := p.counted(ctx, q.Elsewhere, func(s *parkedSums) (row func(*task.Invocation), end func()) {
+			sumRow, sumEnd := s.sum(&q, func(left []ParkedRange) { rows = left })
+			if q.Open == nil {
+				return sumRow, sumEnd
+			}
+			openRow, openEnd := s.open(q.Name, q.Open)
+			open = openRow == nil
+			switch {
+			case openRow == nil:
+				return sumRow, sumEnd
+			case sumRow == nil:
+				return openRow, openEnd
+			}
+			return func(v *task.Invocation) { sumRow(v); openRow(v) }, func() { sumEnd(); openEnd() }
 		})
 		if err != nil {
+			return err
+		}
+	}
+	if open {
+		if err := p.Open(ctx, q.Name, q.Elsewhere, q.Open); err != nil {
 			return err
 		}
 	}
@@ -99,28 +118,39 @@ func (s *parkedSums) picks(q *ParkedSum) (picked []pick, left []ParkedRange) {
 	return picked, left
 }
 
-// sumCounts is Sum of what is counted; it returns what is left.
-func (p *Parked) sumCounts(ctx context.Context, c *conn, s *parkedSums, q *ParkedSum) (left []ParkedRange, err error) {
+// sum is Sum of what is counted; it gives what is left.
+func (s *parkedSums) sum(q *ParkedSum, give func(left []ParkedRange)) (row func(*task.Invocation), end func()) {
 	if s.blind || q.Name != "" && s.other > 0 && (s.names[q.Name] == 0 || q.Name == rollup.Other) {
-		return q.Within, nil
+		give(q.Within)
+		return nil, nil
 	}
 	picked, left := s.picks(q)
-	type place struct {
-		of *parkedCounts
-		parkedPlace
+	if len(picked) == 0 {
+		give(left)
+		return nil, nil
 	}
-	gone, rest := map[place]*rollup.Rollup{}, map[place]*rollup.Rollup{}
-	err = p.twice(ctx, c, q.Elsewhere, func(v *task.Invocation) {
-		at := v.RowTime()
-		for _, x := range picked {
-			if at >= x.from && at < x.to {
-				rollupAt(gone, place{x.counts, parkedPlace{s.name(v.TaskName), x.width.Start(at)}}).Add(v)
+	gone := map[pickedPlace]*rollup.Rollup{}
+	return func(v *task.Invocation) {
+			at := v.RowTime()
+			for _, x := range picked {
+				if at >= x.from && at < x.to {
+					rollupAt(gone, pickedPlace{x.counts, parkedPlace{s.name(v.TaskName), x.width.Start(at)}}).Add(v)
+				}
 			}
+		}, func() {
+			give(append(left, s.tell(q, picked, gone)...))
 		}
-	})
-	if err != nil {
-		return nil, err
-	}
+}
+
+// pickedPlace is a place in counts that a question has picked.
+type pickedPlace struct {
+	of *parkedCounts
+	parkedPlace
+}
+
+// tell gives a question what is picked, without what is gone; it returns what is left.
+func (s *parkedSums) tell(q *ParkedSum, picked []pick, gone map[pickedPlace]*rollup.Rollup) (left []ParkedRange) {
+	rest := map[pickedPlace]*rollup.Rollup{}
 	for k, x := range gone {
 		var r rollup.Rollup
 		if known := k.of.of[k.parkedPlace]; known != nil {
@@ -141,7 +171,7 @@ func (p *Parked) sumCounts(ctx context.Context, c *conn, s *parkedSums, q *Parke
 			if k.at < x.from || k.at >= x.to || q.Name != "" && k.name != q.Name {
 				continue
 			}
-			if less := rest[place{x.counts, k}]; less != nil {
+			if less := rest[pickedPlace{x.counts, k}]; less != nil {
 				r = less
 			}
 			if !r.Empty() {
@@ -149,7 +179,7 @@ func (p *Parked) sumCounts(ctx context.Context, c *conn, s *parkedSums, q *Parke
 			}
 		}
 	}
-	return left, nil
+	return left
 }
 
 // Counted calls fn with how many invocations of which states are parked, by task and
@@ -161,13 +191,12 @@ func (p *Parked) Counted(ctx context.Context, elsewhere []*task.Invocation, fn f
 	}
 	q := ParkedSum{Within: []ParkedRange{{math.MinInt64, math.MaxInt64}}, Elsewhere: elsewhere,
 		Rollup: func(name string, _ int64, r *rollup.Rollup) { fn(name, &r.Counts) }}
-	err = p.counted(ctx, func(c *conn, s *parkedSums) error {
+	err = p.counted(ctx, elsewhere, func(s *parkedSums) (row func(*task.Invocation), end func()) {
 		if s.blind || s.other > 0 {
-			return nil
+			exact = false
+			return nil, nil
 		}
-		left, err := p.sumCounts(ctx, c, s, &q)
-		exact = len(left) == 0
-		return err
+		return s.sum(&q, func(left []ParkedRange) { exact = len(left) == 0 })
 	})
 	return exact, err
 }

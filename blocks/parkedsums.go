@@ -282,22 +282,6 @@ func (p *Parked) Count(ctx context.Context) error {
 	return nil
 }
 
-// counted is with, after everything has been counted.
-func (p *Parked) counted(ctx context.Context, fn func(c *conn, s *parkedSums) error) error {
-	for done := false; !done; {
-		err := p.with(ctx, func(c *conn) (err error) {
-			if done, err = p.countSome(ctx, c); done {
-				err = fn(c, &p.sums)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // countPage is how many rows are counted at a time.
 const countPage = 5000
 
@@ -335,55 +319,16 @@ func (p *Parked) countSome(ctx context.Context, c *conn) (done bool, err error) 
 	return s.done, nil
 }
 
-// twice calls fn with the parked rows of those ids that are also elsewhere.
-func (p *Parked) twice(ctx context.Context, c *conn, elsewhere []*task.Invocation, fn func(v *task.Invocation)) error {
-	filter := p.filter.Load()
-	for _, v := range elsewhere {
-		hash := task.HashID(v.TaskID)
-		if !filter.has(hash) || p.hidden[v.TaskID] {
-			continue
-		}
-		rows, err := readParked(ctx, c, p.path, "WHERE hash = ? AND id = ?", flipHash(hash), v.TaskID)
-		if err = p.met(err); err != nil {
-			return err
-		}
-		for i := range rows {
-			fn(&rows[i])
-		}
-	}
-	return nil
-}
-
 // Open calls fn with how many invocations of each task are parked, without
 // those that are also elsewhere: in memory, because an event has come or because
 // they are being parked. only restricts it to one name.
 func (p *Parked) Open(ctx context.Context, only string, elsewhere []*task.Invocation, fn func(name string, n int64)) error {
 	rows := p.changes
 	if !rows {
-		err := p.counted(ctx, func(c *conn, s *parkedSums) error {
-			if rows = s.blind || only != "" && s.other > 0 && s.names[only] == 0; rows {
-				return nil
-			}
-			gone, others := map[string]int64{}, s.other
-			err := p.twice(ctx, c, elsewhere, func(v *task.Invocation) {
-				if _, ok := s.names[v.TaskName]; ok {
-					gone[v.TaskName]++
-				} else {
-					others--
-				}
-			})
-			if err != nil {
-				return err
-			}
-			for name, n := range s.names {
-				if n -= gone[name]; n > 0 && (only == "" || name == only) {
-					fn(name, n)
-				}
-			}
-			if others > 0 && only == "" {
-				fn(rollup.Other, others)
-			}
-			return nil
+		err := p.counted(ctx, elsewhere, func(s *parkedSums) (row func(*task.Invocation), end func()) {
+			row, end = s.open(only, fn)
+			rows = row == nil
+			return row, end
 		})
 		if err != nil || !rows {
 			return err
@@ -396,6 +341,30 @@ func (p *Parked) Open(ctx context.Context, only string, elsewhere []*task.Invoca
 		}
 		return true, nil
 	})
+}
+
+// open is Open of what is counted; no row is nil: what is parked has to be read.
+func (s *parkedSums) open(only string, fn func(name string, n int64)) (row func(*task.Invocation), end func()) {
+	if s.blind || only != "" && s.other > 0 && s.names[only] == 0 {
+		return nil, nil
+	}
+	gone, others := map[string]int64{}, s.other
+	return func(v *task.Invocation) {
+			if _, ok := s.names[v.TaskName]; ok {
+				gone[v.TaskName]++
+			} else {
+				others--
+			}
+		}, func() {
+			for name, n := range s.names {
+				if n -= gone[name]; n > 0 && (only == "" || name == only) {
+					fn(name, n)
+				}
+			}
+			if others > 0 && only == "" {
+				fn(rollup.Other, others)
+			}
+		}
 }
 
 func idsOf(invs []*task.Invocation) map[string]bool {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -93,6 +94,42 @@ func BenchmarkTasksParked(b *testing.B) {
 			b.Fatal(err)
 		}
 	})
+}
+
+// BenchmarkTasksInBoth is BenchmarkTasksParked when two in five of the parked have ended
+// since, and are in the head.
+func BenchmarkTasksInBoth(b *testing.B) {
+	db, c := benchParked(b)
+	now := c.now().UnixMicro()
+	var recs []Record
+	err := db.compact.Parked().Scan(context.Background(), nil, true, func(v *task.Invocation) (bool, error) {
+		if task.HashID(v.TaskID)%5 < 2 {
+			e := task.Event{TaskID: v.TaskID, TaskName: v.TaskName, State: task.StateSuccess, At: now, Worker: v.Worker, Queue: v.Queue}
+			recs = append(recs, Record{Invocation: e.Invocation()})
+		}
+		return true, nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	both := len(recs)
+	for part := range slices.Chunk(recs, 5000) {
+		mustAppend(b, db, part...)
+	}
+	end := rollup.Minute.Start(now) + rollup.Minute.Micros()
+	from := rollup.Hour.Start(end - rollup.Day.Micros())
+	ask := func() {
+		if list, _, err := db.Tasks(context.Background(), from, end, ""); err != nil || len(list) != 120 {
+			b.Fatal(len(list), err)
+		}
+	}
+	ask()
+	began := cpuTime()
+	for b.Loop() {
+		ask()
+	}
+	b.ReportMetric(float64((cpuTime()-began).Microseconds())/1000/float64(b.N), "cpu-ms/op")
+	b.ReportMetric(float64(both), "both")
 }
 
 // cpuTime is what the process has used.

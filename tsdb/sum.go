@@ -31,7 +31,12 @@ type sumOf struct {
 	name     string
 	together bool
 	ended    bool
+	open     *openNames
 }
+
+// openNames is how many invocations of each task are open; nil if a sum had no need to find
+// out. A sum that reads which of them are parked and in the head, too, tells it on the way.
+type openNames map[string]int64
 
 // Most sums take less than the small limits. One that does not is begun again
 // with the large ones, when no other large one is under way: that bounds the
@@ -49,7 +54,7 @@ var errLarge = errors.New("a large sum")
 // the head what is not cut yet. It gives the result to use, which does not keep
 // it, and returns the names of files that could not be read.
 func (db *DB) sum(ctx context.Context, from, to int64, width rollup.Width, of sumOf, depth rollup.Depth, use func(*rollup.Set)) (unreadable []string, err error) {
-	s := summation{db: db, from: from, to: to, width: width, name: of.name, flat: of.together, ended: of.ended, depth: depth, limits: smallSum}
+	s := summation{db: db, from: from, to: to, width: width, name: of.name, flat: of.together, ended: of.ended, open: of.open, depth: depth, limits: smallSum}
 	set, unreadable, err := s.result(ctx)
 	if errors.Is(err, errLarge) {
 		select {
@@ -134,6 +139,7 @@ type summation struct {
 	name     string
 	flat     bool // the names in the sum do not matter
 	ended    bool // nor does what is open
+	open     *openNames
 	depth    rollup.Depth
 	limits   rollup.Limits
 	last     bool           // it is told as it is
@@ -153,6 +159,9 @@ type summation struct {
 // cut of rows that are new can disturb it any more.
 func (s *summation) run(ctx context.Context, resume func()) (ok bool, err error) {
 	s.added, s.gone = rollup.NewSet(s.width, s.limits), rollup.NewSet(s.width, s.limits)
+	if s.open != nil {
+		*s.open = nil // of an attempt before
+	}
 	s.added.Only(s.depth)
 	s.gone.Only(s.depth)
 	if s.flat {
@@ -395,6 +404,16 @@ func (s *summation) memory(ctx context.Context) error {
 		Rollup: s.added.Merge, Row: func(v *task.Invocation) { s.take(s.added, v) }}
 	for _, r := range s.rolled {
 		q.Within = append(q.Within, blocks.ParkedRange{From: r.from, To: r.to})
+	}
+	if s.open != nil {
+		open := openNames{}
+		for _, v := range q.Elsewhere {
+			if v.Open() && s.named(v) {
+				open[v.TaskName]++
+			}
+		}
+		q.Open = func(name string, n int64) { open[name] += n }
+		*s.open = open
 	}
 	return parked.Sum(ctx, q)
 }

@@ -45,7 +45,8 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 		}
 		return t
 	}
-	unreadable, err := db.sum(ctx, from, to, rollup.Forever, sumOf{name: name}, rollup.Whole, func(set *rollup.Set) {
+	var open openNames
+	unreadable, err := db.sum(ctx, from, to, rollup.Forever, sumOf{name: name, open: &open}, rollup.Whole, func(set *rollup.Set) {
 		for k, r := range set.All() {
 			if !r.Empty() {
 				at(k.Name).Summary = rollup.Summarize(r, topNames)
@@ -61,7 +62,7 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 	if err != nil {
 		return nil, Coverage{}, err
 	}
-	err = db.active(ctx, name, func(n string, count int64) {
+	active := func(n string, count int64) {
 		t := byName[n]
 		if t == nil && len(byName) > rollup.DefaultLimits.Names {
 			t = at(rollup.Other) // clients can invent names without end
@@ -69,9 +70,14 @@ func (db *DB) Tasks(ctx context.Context, from, to int64, name string) ([]TaskSum
 			t = at(strings.Clone(n)) // not the whole row
 		}
 		t.Active += uint64(count)
-	})
-	if err != nil {
-		return nil, Coverage{}, err
+	}
+	for n, count := range open {
+		active(n, count)
+	}
+	if open == nil {
+		if err := db.active(ctx, name, active); err != nil {
+			return nil, Coverage{}, err
+		}
 	}
 	now := db.now()
 	minute := rollup.Minute.Start(now)
