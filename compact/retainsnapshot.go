@@ -4,7 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/go-kit/log/level"
 
@@ -12,9 +14,12 @@ import (
 	"daybook/tsdb/fault"
 )
 
+// SnapshotTime is the name of a snapshot.
+const SnapshotTime = "20060102T150405Z"
+
 // snapshotsIn lists the snapshots under a directory, the oldest first: their
-// names are times. Under tmp/ are those whose deletion has failed. A directory that
-// cannot be listed fails where the space is measured, before anything is chosen.
+// names are times, and what is called otherwise is somebody else's. Under tmp/ are those
+// whose deletion has failed. A directory that cannot be listed has none: measure tells.
 func snapshotsIn(dir string) (paths []string) {
 	dir = filepath.Join(dir, "snapshots")
 	entries, err := readDir(dir) // in the order of names
@@ -22,7 +27,10 @@ func snapshotsIn(dir string) (paths []string) {
 		return nil
 	}
 	for _, e := range entries {
-		paths = append(paths, filepath.Join(dir, e.Name()))
+		at, _, _ := strings.Cut(e.Name(), "-") // the second one of a second has a number
+		if _, err := time.Parse(SnapshotTime, at); err == nil {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
 	}
 	return paths
 }

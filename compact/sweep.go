@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-kit/log/level"
@@ -12,24 +13,27 @@ import (
 	"daybook/blocks"
 )
 
-// tmpNames are the patterns of all that Daybook and SQLite make in tmp/. A directory of
-// this name may have been there before, with what is somebody else's.
+// tmpNames are the patterns of all that Daybook and SQLite make in the tmp/ of a data
+// directory. A directory of this name may have been there before, with what is somebody
+// else's.
 var tmpNames = []string{
-	"seal-????-??-??.*.db*", "seal-*.sort", "*.db.sha256.*", // days
-	"legacy-rollups.*.db*", "shared.*", // rollups of legacy files
-	"reserve", "snapshot-[0-9]*", "snapshots",
-	"backup", "old-live", "old-wal", "BACKUP", // of a backup, which can be served
+	"seal-????-??-??.*.db*", "seal-*.sort", "*.db.sha256.[0-9]*", // days
+	"legacy-rollups.[0-9]*.db*", "shared.[0-9]*", // rollups of legacy files
+	"reserve", "snapshot-[0-9]*",
 	"etilqs_*", // SQLite's own
 }
 
-// OursInTmp reports whether something in tmp/ may be what a crash has left of Daybook's.
-func OursInTmp(name string) bool {
-	for _, pattern := range tmpNames {
-		if ok, err := filepath.Match(pattern, name); ok && err == nil {
-			return true
-		}
-	}
-	return false
+// backupNames are those in the tmp/ of a backup, which can be served: others call
+// things so, too.
+var backupNames = []string{"backup", "old-live", "old-wal", "BACKUP"}
+
+// OursInTmp reports whether something in the tmp/ of a data directory, or of one that is
+// a backup, may be what a crash has left of Daybook's.
+func OursInTmp(name string, backup bool) bool {
+	return slices.ContainsFunc(tmpNames, func(pattern string) bool {
+		ok, err := filepath.Match(pattern, name)
+		return ok && err == nil
+	}) || backup && slices.Contains(backupNames, name)
 }
 
 // sweepTmp removes everything unfinished. What cannot be removed is in nobody's
@@ -38,10 +42,11 @@ func (c *Compactor) sweepTmp() {
 	entries, err := os.ReadDir(c.dirs.tmp)
 	errs := []error{err}
 	var others []string
+	backup := exists(filepath.Join(c.dirs.root, "BACKUP"))
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case name == "snapshots": // below: RetainSpace goes on with them
-		case OursInTmp(name):
+		case OursInTmp(name, backup):
 			errs = append(errs, RemoveAll(filepath.Join(c.dirs.tmp, name)))
 		default:
 			others = append(others, name)

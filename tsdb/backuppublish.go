@@ -243,7 +243,7 @@ func (d *dest) sweep() error {
 		return err
 	}
 	for _, e := range entries {
-		if !compact.OursInTmp(e.Name()) {
+		if !compact.OursInTmp(e.Name(), true) {
 			continue
 		}
 		if err := compact.RemoveAll(d.path("tmp", e.Name())); err != nil {

@@ -110,7 +110,7 @@ func (db *DB) publishSnapshot(stage string) (rel string, err error) {
 	if err := compact.MkdirAll(dir); err != nil {
 		return "", err
 	}
-	name := db.opts.Now().UTC().Format("20060102T150405Z")
+	name := db.opts.Now().UTC().Format(compact.SnapshotTime)
 	for n := 1; ; n++ {
 		rel = filepath.Join("snapshots", name)
 		if n > 1 {

@@ -68,7 +68,7 @@ func TestWantData(t *testing.T) {
 func TestOthersFilesStay(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t.TempDir(), &testClock{at: noon})
-	others := []string{"tmp/results/thesis.csv", "tmp/notes.txt", "tmp/reserved", "tmp/seal-report.db", "tmp/old-letters", "live/x.db.tmp", "live/2026.db.tmp"}
+	others := []string{"tmp/results/thesis.csv", "tmp/notes.txt", "tmp/reserved", "tmp/seal-report.db", "tmp/old-letters", "tmp/old-live", "tmp/backup/letters", "tmp/BACKUP", "tmp/shared.txt", "tmp/x.db.sha256.txt", "tmp/snapshots/holidays/1.jpg", "live/x.db.tmp", "live/2026.db.tmp"}
 	ours := []string{"tmp/seal-2026-11-22.123.db", "tmp/seal-1.sort", "tmp/2026-11-22.db.sha256.77", "tmp/2026-11-22.2.db.sha256.77", "tmp/legacy-rollups.5.db-journal",
 		"tmp/shared.12", "tmp/snapshot-123/days/x", "tmp/reserve", "live/2026-11-22.3.db.tmp", "live/2026-11-22.3.db.tmp-journal", "live/parked.4.db.tmp"}
 	put := func(names []string) {
